@@ -1,0 +1,56 @@
+"""Typed errors: one clear sentence that names the field, the value, the reason and the remedy."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+class VibrissaError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(VibrissaError, ValueError):
+    """Something that the user gave cannot be used: a value, a file, a field of a file."""
+
+
+class MissingExtraError(VibrissaError, ImportError):
+    """An optional dependency is absent."""
+
+
+def refuse(field: str, value: object, reason: str, remedy: str) -> InputError:
+    """Build the error for a refused value; the caller raises it.
+
+    Args:
+        field: name of the field, option or file that holds the value.
+        value: what was found there.
+        reason: why it cannot be used.
+        remedy: what to do instead, an imperative without the full stop.
+
+    Returns:
+        An error whose text is one sentence.
+    """
+    text = repr(value)
+    if len(text) > 120:
+        text = text[:117] + "..."
+    return InputError(f"{field} = {text}: {reason}; {remedy}.")
+
+
+def require_extra(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional dependency or say in one sentence how to get it.
+
+    Args:
+        module: the module to import, for instance ``"mujoco"``.
+        extra: the extra of this package that brings it.
+        purpose: what it is needed for, a noun phrase.
+
+    Raises:
+        MissingExtraError: the module is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{purpose} needs {module}, which is not installed; "
+            f'run: pip install "vibrissa[{extra}]".'
+        ) from error
