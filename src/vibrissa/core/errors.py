@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
@@ -34,6 +36,26 @@ def refuse(field: str, value: object, reason: str, remedy: str) -> InputError:
     if len(text) > 120:
         text = text[:117] + "..."
     return InputError(f"{field} = {text}: {reason}; {remedy}.")
+
+
+def refuse_unknown(field: str, value: str, options: Iterable[str]) -> InputError:
+    """Build the error for a name that is not among the options; the caller raises it.
+
+    Args:
+        field: name of the field, option or family.
+        value: the unknown name.
+        options: the known names; they are listed in the given order.
+
+    Returns:
+        An error that names the nearest option, if one is near, and lists all.
+    """
+    known = list(options)
+    lowered = {option.lower(): option for option in reversed(known)}
+    near = get_close_matches(str(value).lower(), list(lowered), n=1, cutoff=0.5)
+    remedy = f"did you mean {lowered[near[0]]!r}? " if near else "choose one. "
+    return InputError(
+        f"{field} = {value!r}: no such name; {remedy}Known: {', '.join(known) or 'none'}."
+    )
 
 
 def require_extra(module: str, extra: str, purpose: str) -> ModuleType:

@@ -1,0 +1,57 @@
+# Every target makes its own environment first; on a fresh machine `make demo` is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The CPU build of torch: it needs no CUDA packages. For another build: make TORCH='torch==2.13.0'.
+TORCH ?= torch==2.13.0+cpu
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check validate stress bench clean
+
+help:
+	@echo "make demo      the whole path on a small default, results in demo/"
+	@echo "make test      the tests, warnings are errors"
+	@echo "make check     format, lint, types, import order"
+	@echo "make validate  the simulation against theory and published numbers"
+	@echo "make stress    hard cases: stiff, fast, deep, degenerate"
+	@echo "make bench     speed of the simulation"
+	@echo "make clean     remove what the targets made, .venv included"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)" || \
+	  $(BIN)/python -m pip install --quiet --index-url $(TORCH_CPU_INDEX) "$(firstword $(subst +, ,$(TORCH)))"
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/vibrissa demo --out demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+validate: $(STAMP)
+	$(BIN)/python benchmarks/validate.py
+
+stress: $(STAMP)
+	$(BIN)/python benchmarks/stress.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/simulation.py
+
+clean:
+	rm -rf $(VENV) demo out build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""``python -m vibrissa.cli``."""
+
+import sys
+
+from vibrissa.cli import main
+
+sys.exit(main())

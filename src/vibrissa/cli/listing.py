@@ -1,0 +1,87 @@
+"""``vibrissa list``: what can be named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final
+
+import tyro
+
+from vibrissa.core.errors import refuse_unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListConfig:
+    """Options of ``vibrissa list``.
+
+    Attributes:
+        family: the family to list.
+        json: print one JSON document.
+    """
+
+    family: tyro.conf.Positional[str] = "all"
+    json: bool = False
+
+
+def _arrays() -> dict[str, str]:
+    return {
+        "mouse": "average mouse, 30 whiskers a side (Bresee et al. 2023)",
+        **{f"mouse {n}": f"mouse {n} of the eight behind the average" for n in range(1, 9)},
+        "rat": "average rat, 27 whiskers a side (Belli et al. 2018)",
+    }
+
+
+def _registry(module: str, attribute: str) -> Callable[[], dict[str, str]]:
+    """A family that a room's registry holds; the first line of each docstring describes it."""
+
+    def members() -> dict[str, str]:
+        registry = getattr(import_module(module), attribute)
+        return {
+            name: (registry.get(name).__doc__ or "").strip().partition("\n")[0]
+            for name in registry.names()
+        }
+
+    return members
+
+
+# Family -> (module that must be there, its members with a line each).
+FAMILIES: Final[dict[str, tuple[str, Callable[[], dict[str, str]]]]] = {
+    "arrays": ("vibrissa.morphology", _arrays),
+    "parameters": (
+        "vibrissa.morphology.parameters",
+        _registry("vibrissa.morphology.parameters", "parameter_sets"),
+    ),
+}
+
+
+def families() -> dict[str, dict[str, str]]:
+    """Family -> name -> one line, for the families whose rooms are there."""
+    return {name: members() for name, (module, members) in FAMILIES.items() if _exists(module)}
+
+
+def run(config: ListConfig) -> None:
+    """Print the families."""
+    found = families()
+    if config.family != "all":
+        if config.family not in found:
+            raise refuse_unknown("family", config.family, [*found, "all"])
+        found = {config.family: found[config.family]}
+    if config.json:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    for family, members in found.items():
+        print(f"{family}:")
+        width = max((len(name) for name in members), default=0)
+        for name, line in members.items():
+            print(f"  {name:<{width}}  {line}")
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

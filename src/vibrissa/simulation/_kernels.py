@@ -1,0 +1,952 @@
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportArgumentType=false
+# pyright: reportInvalidTypeForm=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportAttributeAccessIssue=false, reportReturnType=false
+"""The rod solver: one thread advances one whisker of one sweep through a run of frames.
+
+Units inside are mm, mg, ms (force mN, moment mN mm), which keeps every magnitude near one and so
+float32 safe. Vectors are in world axes; the origin is the moving base of the whisker, so that
+positions are exact where the whisker is stiff. The algorithm is the articulated-body algorithm
+(Featherstone 2008, Rigid Body Dynamics Algorithms, chapter 7) with the joint springs, dampers and
+contacts taken implicitly into the articulated inertia; docs/physics.md derives it.
+
+``make_kernel(real)`` builds the kernel for one floating-point type.
+"""
+
+from functools import cache
+from typing import Any
+
+import warp as wp
+
+FLAG_ANGLE_CAPPED = 1
+FLAG_RESET = 2
+MAX_ANGLE_RAD = 1.5
+MAX_RATE_RAD_PER_MS = 200.0
+CONTACT_PASSES = 4
+"""First solve and at most three corrections of the active set."""
+
+
+@cache
+def make_kernel(real: Any) -> Any:
+    """Build the structures and the kernel for ``wp.float32`` or ``wp.float64``."""
+    Real = real
+    V2 = wp.types.vector(length=2, dtype=real)
+    V3 = wp.types.vector(length=3, dtype=real)
+    V4 = wp.types.vector(length=4, dtype=real)
+    S6 = wp.types.vector(length=6, dtype=real)  # xx xy xz yy yz zz
+    M33 = wp.types.matrix(shape=(3, 3), dtype=real)
+
+    @wp.struct
+    class Rods:
+        """Per whisker, then per link."""
+
+        n_links: wp.array(dtype=wp.int32)
+        n_steps: wp.array(dtype=wp.int32)
+        step_ms: wp.array(dtype=wp.float64)
+        stub: wp.array(dtype=V4)  # length, first moment, inertia, mass
+        geometry: wp.array2d(dtype=V4)  # length, radius at start, radius at end, contact stiffness
+        inertia: wp.array2d(dtype=V4)  # mass, first moment, transverse, transverse - axial
+        spring: wp.array2d(dtype=V3)  # stiffness, effective damping, rest angle
+        rest_force: wp.array(dtype=real)  # base load below which a whisker may be put to rest
+
+    @wp.struct
+    class Scene:
+        """What moves, and the shapes; object slots run along the second axis."""
+
+        frame_ms: wp.float64
+        knot_ms: wp.float64
+        base_position: wp.array3d(dtype=wp.vec3d)  # motion, whisker, knot
+        base_velocity: wp.array3d(dtype=wp.vec3d)
+        base_turn: wp.array3d(dtype=wp.vec4d)  # quaternion w x y z
+        base_turn_rate: wp.array3d(dtype=wp.vec4d)
+        motion: wp.array(dtype=wp.int32)  # which base motion a sweep has
+        object_position: wp.array3d(dtype=wp.vec3d)  # sweep, slot, knot
+        object_velocity: wp.array3d(dtype=wp.vec3d)
+        object_turn: wp.array3d(dtype=wp.vec4d)
+        object_turn_rate: wp.array3d(dtype=wp.vec4d)
+        object_knot_ms: wp.float64
+        field: wp.array2d(dtype=wp.int32)  # sweep, slot -> field, or -1
+        speed_bound: wp.array(dtype=real)  # no point of any object is faster, mm per ms
+        field_start: wp.array(dtype=wp.int64)
+        field_shape: wp.array(dtype=wp.vec3i)
+        field_origin: wp.array(dtype=V3)
+        field_spacing: wp.array(dtype=real)
+        field_padding: wp.array(dtype=real)
+        distance: wp.array(dtype=wp.float32)
+        offset: real
+        friction: real
+        creep_speed: real
+        skip: wp.int32
+
+    @wp.struct
+    class State:
+        """What a thread carries from launch to launch, then its scratch; all by thread and link."""
+
+        angle: wp.array2d(dtype=V2)
+        rate: wp.array2d(dtype=V2)
+        load: wp.array2d(dtype=real)  # normal force of the last step
+        clearance: wp.array2d(dtype=real)
+        resting: wp.array(dtype=wp.int32)
+        flags: wp.array(dtype=wp.int32)
+        axis1: wp.array2d(dtype=V3)
+        axis2: wp.array2d(dtype=V3)
+        tangent: wp.array2d(dtype=V3)
+        position: wp.array2d(dtype=V3)
+        spin: wp.array2d(dtype=V3)
+        velocity: wp.array2d(dtype=V3)
+        bias_angular: wp.array2d(dtype=V3)
+        bias_linear: wp.array2d(dtype=V3)
+        u1n: wp.array2d(dtype=V3)
+        u1f: wp.array2d(dtype=V3)
+        u2n: wp.array2d(dtype=V3)
+        u2f: wp.array2d(dtype=V3)
+        inverse: wp.array2d(dtype=V3)
+        drive: wp.array2d(dtype=V2)
+        acceleration: wp.array2d(dtype=V2)
+        contact: wp.array2d(dtype=wp.int32)  # 0 none, 1 near, 2 pressing
+        arc: wp.array2d(dtype=real)
+        gap: wp.array2d(dtype=real)
+        normal: wp.array2d(dtype=V3)
+        surface_velocity: wp.array2d(dtype=V3)
+        drag: wp.array2d(dtype=real)
+        pose_rotation: wp.array2d(dtype=M33)  # by thread and slot: object seen from the base
+        pose_position: wp.array2d(dtype=V3)
+        pose_velocity: wp.array2d(dtype=V3)
+        pose_spin: wp.array2d(dtype=V3)
+
+    @wp.struct
+    class Output:
+        """By sweep, frame, whisker."""
+
+        force_base: wp.array3d(dtype=wp.vec3)
+        moment_base: wp.array3d(dtype=wp.vec3)
+        force_world: wp.array3d(dtype=wp.vec3)
+        moment_world: wp.array3d(dtype=wp.vec3)
+        contact: wp.array3d(dtype=wp.uint8)
+        node: wp.array4d(dtype=wp.vec3)  # sweep, frame, whisker, node
+        average: wp.int32
+        world: wp.int32
+        nodes: wp.int32
+
+    @wp.func
+    def sym_times(s: S6, v: V3):
+        return V3(
+            s[0] * v[0] + s[1] * v[1] + s[2] * v[2],
+            s[1] * v[0] + s[3] * v[1] + s[4] * v[2],
+            s[2] * v[0] + s[4] * v[1] + s[5] * v[2],
+        )
+
+    @wp.func
+    def sym_outer(a: V3, b: V3):
+        # Only called where a b^T, or the sum it belongs to, is symmetric.
+        return S6(a[0] * b[0], a[0] * b[1], a[0] * b[2], a[1] * b[1], a[1] * b[2], a[2] * b[2])
+
+    @wp.func
+    def sym_unit(x: real):
+        z = Real(0.0)
+        return S6(x, z, z, x, z, x)
+
+    @wp.func
+    def small_sin(x: real):
+        y = x * x
+        if y > Real(1.0):
+            return wp.sin(x)
+        tail = Real(-1.0 / 5040.0) + y * (Real(1.0 / 362880.0) + y * Real(-1.0 / 39916800.0))
+        return x * (Real(1.0) + y * (Real(-1.0 / 6.0) + y * (Real(1.0 / 120.0) + y * tail)))
+
+    @wp.func
+    def small_cos(x: real):
+        y = x * x
+        if y > Real(1.0):
+            return wp.cos(x)
+        tail = Real(1.0 / 40320.0) + y * (Real(-1.0 / 3628800.0) + y * Real(1.0 / 479001600.0))
+        return Real(1.0) + y * (
+            Real(-0.5) + y * (Real(1.0 / 24.0) + y * (Real(-1.0 / 720.0) + y * tail))
+        )
+
+    @wp.func
+    def hermite(a: wp.vec3d, b: wp.vec3d, da: wp.vec3d, db: wp.vec3d, x: wp.float64, dt: wp.float64):
+        one = wp.float64(1.0)
+        two = wp.float64(2.0)
+        three = wp.float64(3.0)
+        # Written on differences, so that uniform motion stays uniform to the last digits.
+        d = b - a - dt * da
+        e = dt * (db - da)
+        return a + (x * dt) * da + (x * x * (three - two * x)) * d + (x * x * (x - one)) * e
+
+    @wp.func
+    def hermite_slope(
+        a: wp.vec3d, b: wp.vec3d, da: wp.vec3d, db: wp.vec3d, x: wp.float64, dt: wp.float64
+    ):
+        two = wp.float64(2.0)
+        three = wp.float64(3.0)
+        six = wp.float64(6.0)
+        d = (b - a) / dt - da
+        return da + (six * x * (wp.float64(1.0) - x)) * d + (x * (three * x - two)) * (db - da)
+
+    @wp.func
+    def hermite4(a: wp.vec4d, b: wp.vec4d, da: wp.vec4d, db: wp.vec4d, x: wp.float64, dt: wp.float64):
+        d = b - a - dt * da
+        e = dt * (db - da)
+        return (
+            a
+            + (x * dt) * da
+            + (x * x * (wp.float64(3.0) - wp.float64(2.0) * x)) * d
+            + (x * x * (x - wp.float64(1.0))) * e
+        )
+
+    @wp.func
+    def hermite4_slope(
+        a: wp.vec4d, b: wp.vec4d, da: wp.vec4d, db: wp.vec4d, x: wp.float64, dt: wp.float64
+    ):
+        d = (b - a) / dt - da
+        return (
+            da
+            + (wp.float64(6.0) * x * (wp.float64(1.0) - x)) * d
+            + (x * (wp.float64(3.0) * x - wp.float64(2.0))) * (db - da)
+        )
+
+    @wp.func
+    def rotation_of(q: wp.vec4d):
+        n = wp.normalize(q)
+        w = n[0]
+        x = n[1]
+        y = n[2]
+        z = n[3]
+        one = wp.float64(1.0)
+        two = wp.float64(2.0)
+        return M33(
+            Real(one - two * (y * y + z * z)), Real(two * (x * y - w * z)), Real(two * (x * z + w * y)),
+            Real(two * (x * y + w * z)), Real(one - two * (x * x + z * z)), Real(two * (y * z - w * x)),
+            Real(two * (x * z - w * y)), Real(two * (y * z + w * x)), Real(one - two * (x * x + y * y)),
+        )  # fmt: skip
+
+    @wp.func
+    def spin_of(q: wp.vec4d, dq: wp.vec4d):
+        # Twice the vector part of dq q*, for a q that need not be of unit length.
+        f = wp.float64(2.0) / wp.dot(q, q)
+        return V3(
+            Real(f * (-dq[0] * q[1] + dq[1] * q[0] - dq[2] * q[3] + dq[3] * q[2])),
+            Real(f * (-dq[0] * q[2] + dq[1] * q[3] + dq[2] * q[0] - dq[3] * q[1])),
+            Real(f * (-dq[0] * q[3] - dq[1] * q[2] + dq[2] * q[1] + dq[3] * q[0])),
+        )
+
+    @wp.func
+    def to_real(v: wp.vec3d):
+        return V3(Real(v[0]), Real(v[1]), Real(v[2]))
+
+    @wp.func
+    def sample(scene: Scene, field: wp.int32, point: V3):
+        """Signed distance at a point of the object's frame; a lower bound outside the grid."""
+        spacing = scene.field_spacing[field]
+        shape = scene.field_shape[field]
+        cell = (point - scene.field_origin[field]) / spacing
+        top = V3(Real(shape[0] - 1), Real(shape[1] - 1), Real(shape[2] - 1))
+        low = V3(
+            wp.clamp(cell[0], Real(0.0), top[0]),
+            wp.clamp(cell[1], Real(0.0), top[1]),
+            wp.clamp(cell[2], Real(0.0), top[2]),
+        )
+        beyond = wp.length_sq(cell - low)
+        if beyond > Real(0.0):
+            return scene.field_padding[field] + spacing * wp.sqrt(beyond)
+        i = wp.min(wp.int32(low[0]), shape[0] - 2)
+        j = wp.min(wp.int32(low[1]), shape[1] - 2)
+        k = wp.min(wp.int32(low[2]), shape[2] - 2)
+        x = low[0] - Real(i)
+        y = low[1] - Real(j)
+        z = low[2] - Real(k)
+        row = shape[2]
+        plane = shape[1] * row
+        at = scene.field_start[field] + wp.int64(i * plane + j * row + k)
+        d000 = Real(scene.distance[at])
+        d001 = Real(scene.distance[at + wp.int64(1)])
+        at2 = at + wp.int64(row)
+        d010 = Real(scene.distance[at2])
+        d011 = Real(scene.distance[at2 + wp.int64(1)])
+        at3 = at + wp.int64(plane)
+        d100 = Real(scene.distance[at3])
+        d101 = Real(scene.distance[at3 + wp.int64(1)])
+        at4 = at3 + wp.int64(row)
+        d110 = Real(scene.distance[at4])
+        d111 = Real(scene.distance[at4 + wp.int64(1)])
+        d00 = d000 + z * (d001 - d000)
+        d01 = d010 + z * (d011 - d010)
+        d10 = d100 + z * (d101 - d100)
+        d11 = d110 + z * (d111 - d110)
+        d0 = d00 + y * (d01 - d00)
+        d1 = d10 + y * (d11 - d10)
+        return d0 + x * (d1 - d0)
+
+    @wp.func
+    def lowest_of_parabola(a: real, b: real, c: real):
+        """Abscissa in [-1, 1] of the lowest point of the parabola through -1, 0 and 1."""
+        curve = a - Real(2.0) * b + c
+        if curve > Real(1.0e-7):
+            return wp.clamp(Real(0.5) * (a - c) / curve, Real(-1.0), Real(1.0))
+        if a < c:
+            return Real(-1.0)
+        return Real(1.0)
+
+    @wp.func
+    def place_object(
+        scene: Scene,
+        state: State,
+        tid: wp.int32,
+        sweep: wp.int32,
+        slot: wp.int32,
+        time: wp.float64,
+        base: wp.vec3d,
+    ):
+        """Note where the object of a slot is at a time, as seen from the base of the whisker."""
+        dt = scene.object_knot_ms
+        k = wp.min(wp.int32(time / dt), scene.object_position.shape[2] - 2)
+        x = time / dt - wp.float64(k)
+        p0 = scene.object_position[sweep, slot, k]
+        p1 = scene.object_position[sweep, slot, k + 1]
+        v0 = scene.object_velocity[sweep, slot, k]
+        v1 = scene.object_velocity[sweep, slot, k + 1]
+        q0 = scene.object_turn[sweep, slot, k]
+        q1 = scene.object_turn[sweep, slot, k + 1]
+        r0 = scene.object_turn_rate[sweep, slot, k]
+        r1 = scene.object_turn_rate[sweep, slot, k + 1]
+        turn = hermite4(q0, q1, r0, r1, x, dt)
+        state.pose_rotation[tid, slot] = rotation_of(turn)
+        state.pose_position[tid, slot] = to_real(hermite(p0, p1, v0, v1, x, dt) - base)
+        state.pose_velocity[tid, slot] = to_real(hermite_slope(p0, p1, v0, v1, x, dt))
+        state.pose_spin[tid, slot] = spin_of(turn, hermite4_slope(q0, q1, r0, r1, x, dt))
+
+    @wp.func
+    def normal_at(scene: Scene, field: wp.int32, y: V3):
+        # Differences over two cells: the slope inside one trilinear cell is only first order.
+        s = scene.field_spacing[field]
+        z = Real(0.0)
+        return wp.normalize(
+            V3(
+                sample(scene, field, y + V3(s, z, z)) - sample(scene, field, y - V3(s, z, z)),
+                sample(scene, field, y + V3(z, s, z)) - sample(scene, field, y - V3(z, s, z)),
+                sample(scene, field, y + V3(z, z, s)) - sample(scene, field, y - V3(z, z, s)),
+            )
+        )
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def advance(
+        rods: Rods,
+        scene: Scene,
+        state: State,
+        output: Output,
+        frame_start: wp.int32,
+        frame_count: wp.int32,
+        first_thread: wp.int32,
+        n_whiskers: wp.int32,
+    ):
+        tid = wp.tid()  # where the state of this thread stands
+        sweep = (first_thread + tid) // n_whiskers
+        whisker = first_thread + tid - sweep * n_whiskers
+        n = rods.n_links[whisker]
+        n_steps = rods.n_steps[whisker]
+        dt = rods.step_ms[whisker]
+        h = Real(dt)
+        motion = scene.motion[sweep]
+        n_knots = scene.base_position.shape[2]
+        moving = n_knots > 1
+        n_slots = scene.field.shape[1]
+        stub = rods.stub[whisker]
+        zero3 = V3(Real(0.0), Real(0.0), Real(0.0))
+        zero2 = V2(Real(0.0), Real(0.0))
+
+        base64 = scene.base_position[motion, whisker, 0]
+        turn64 = scene.base_turn[motion, whisker, 0]
+        base_rotation = rotation_of(turn64)
+        base_spin = zero3
+        base_velocity = zero3
+        base_spin_rate = zero3
+        base_acceleration = zero3
+        stale = int(1)  # the kinematics of a resting whisker are computed once
+        sleep_frames = int(0)
+
+        for frame in range(frame_count):
+            force_sum = zero3
+            moment_sum = zero3
+            force_world = zero3
+            moment_world = zero3
+            touched = int(0)
+            if sleep_frames > 0:
+                sleep_frames = sleep_frames - 1
+            else:
+                for step in range(n_steps):
+                    # The step ends at this time; contacts are met there, loads belong there.
+                    time = wp.float64(frame_start + frame) * scene.frame_ms + dt * wp.float64(step)
+                    resting = state.resting[tid]
+                    if moving:
+                        knot = wp.min(wp.int32(time / scene.knot_ms), n_knots - 2)
+                        x = time / scene.knot_ms - wp.float64(knot)
+                        p0 = scene.base_position[motion, whisker, knot]
+                        p1 = scene.base_position[motion, whisker, knot + 1]
+                        v0 = scene.base_velocity[motion, whisker, knot]
+                        v1 = scene.base_velocity[motion, whisker, knot + 1]
+                        q0 = scene.base_turn[motion, whisker, knot]
+                        q1 = scene.base_turn[motion, whisker, knot + 1]
+                        r0 = scene.base_turn_rate[motion, whisker, knot]
+                        r1 = scene.base_turn_rate[motion, whisker, knot + 1]
+                        base64 = hermite(p0, p1, v0, v1, x, scene.knot_ms)
+                        turn64 = hermite4(q0, q1, r0, r1, x, scene.knot_ms)
+                        rate64 = hermite4_slope(q0, q1, r0, r1, x, scene.knot_ms)
+                        # Mean acceleration over the step, so that the velocity at the end fits.
+                        x2 = x + dt / scene.knot_ms
+                        next_v = hermite_slope(p0, p1, v0, v1, x2, scene.knot_ms)
+                        next_q = hermite4(q0, q1, r0, r1, x2, scene.knot_ms)
+                        next_r = hermite4_slope(q0, q1, r0, r1, x2, scene.knot_ms)
+                        now_v = hermite_slope(p0, p1, v0, v1, x, scene.knot_ms)
+                        base_velocity = to_real(now_v)
+                        base_acceleration = to_real((next_v - now_v) / dt)
+                        base_rotation = rotation_of(turn64)
+                        base_spin = spin_of(turn64, rate64)
+                        base_spin_rate = (spin_of(next_q, next_r) - base_spin) / h
+                        resting = 0
+
+                    # --- kinematics, base to tip -------------------------------------------------
+                    tx = V3(base_rotation[0, 0], base_rotation[1, 0], base_rotation[2, 0])
+                    stub_vector = stub[0] * tx
+                    if resting == 0 or stale == 1:
+                        ty = V3(base_rotation[0, 1], base_rotation[1, 1], base_rotation[2, 1])
+                        tz = V3(base_rotation[0, 2], base_rotation[1, 2], base_rotation[2, 2])
+                        spin = base_spin
+                        reach = stub_vector
+                        at = stub_vector
+                        sweepspeed = wp.cross(spin, reach)
+                        velocity = base_velocity + sweepspeed
+                        for i in range(n):
+                            a = state.angle[tid, i]
+                            r = state.rate[tid, i]
+                            rest = rods.spring[whisker, i][2]
+                            c1 = small_cos(rest + a[0])
+                            s1 = small_sin(rest + a[0])
+                            c2 = small_cos(a[1])
+                            s2 = small_sin(a[1])
+                            state.axis1[tid, i] = tz
+                            ux = c1 * tx + s1 * ty
+                            uy = c1 * ty - s1 * tx
+                            state.axis2[tid, i] = uy
+                            tx = c2 * ux - s2 * tz
+                            tz = s2 * ux + c2 * tz
+                            ty = uy
+                            state.bias_linear[tid, i] = wp.cross(spin, sweepspeed)
+                            turn1 = r[0] * state.axis1[tid, i]
+                            turn2 = r[1] * uy
+                            state.bias_angular[tid, i] = wp.cross(spin, turn1) + wp.cross(
+                                spin + turn1, turn2
+                            )
+                            spin = spin + turn1 + turn2
+                            state.spin[tid, i] = spin
+                            state.tangent[tid, i] = tx
+                            state.position[tid, i] = at
+                            state.velocity[tid, i] = velocity
+                            reach = rods.geometry[whisker, i][0] * tx
+                            sweepspeed = wp.cross(spin, reach)
+                            at = at + reach
+                            velocity = velocity + sweepspeed
+                        state.position[tid, n] = at
+                        state.velocity[tid, n] = velocity
+                        stale = 1
+                        if resting == 1:
+                            stale = 0
+
+                    # --- contacts: one per local minimum of distance along the whisker ------------
+                    near = int(0)
+                    placed = int(0)
+                    end_is_lowest = int(0)
+                    speed = wp.length(state.velocity[tid, 0])
+                    for i in range(n):
+                        speed_end = wp.length(state.velocity[tid, i + 1])
+                        clearance = state.clearance[tid, i] - h * (
+                            Real(1.02) * wp.max(speed, speed_end) + scene.speed_bound[sweep]
+                        )
+                        speed = speed_end
+                        state.contact[tid, i] = 0
+                        if clearance > Real(0.0) and scene.skip == 1:
+                            state.clearance[tid, i] = clearance
+                            end_is_lowest = 0
+                            continue
+                        if placed == 0:
+                            for slot in range(n_slots):
+                                if scene.field[sweep, slot] >= 0:
+                                    place_object(
+                                        scene, state, tid, sweep, slot, time + dt, base64
+                                    )
+                            placed = 1
+                        geometry = rods.geometry[whisker, i]
+                        length = geometry[0]
+                        half = Real(0.5) * length
+                        shrink = scene.offset + geometry[1]
+                        taper = (geometry[2] - geometry[1]) / length
+                        best = Real(1.0e6)
+                        bound = Real(1.0e6)
+                        slot_hit = int(-1)
+                        arc_hit = Real(0.0)
+                        for slot in range(n_slots):
+                            field = scene.field[sweep, slot]
+                            if field < 0:
+                                continue
+                            back_turn = wp.transpose(state.pose_rotation[tid, slot])
+                            y = back_turn * (
+                                state.position[tid, i] - state.pose_position[tid, slot]
+                            )
+                            t = back_turn * state.tangent[tid, i]
+                            g2 = sample(scene, field, y + half * t) - shrink - taper * half
+                            if g2 > half + Real(0.05):
+                                bound = wp.min(bound, g2 - half)
+                                continue
+                            g0 = sample(scene, field, y) - shrink
+                            g4 = sample(scene, field, y + length * t) - shrink - taper * length
+                            quarter = Real(0.5) * half
+                            g1 = sample(scene, field, y + quarter * t) - shrink - taper * quarter
+                            arc = half + quarter
+                            g3 = sample(scene, field, y + arc * t) - shrink - taper * arc
+                            lowest = wp.min(wp.min(wp.min(g0, g1), wp.min(g2, g3)), g4)
+                            bound = wp.min(bound, lowest - Real(0.5) * quarter)
+                            if lowest < best:
+                                best = lowest
+                                slot_hit = slot
+                                # The bracket around the lowest sample: middle, half width, values.
+                                width = quarter
+                                middle = half
+                                ga = g1
+                                gb = g2
+                                gc = g3
+                                if lowest == g1:
+                                    middle = quarter
+                                    ga = g0
+                                    gb = g1
+                                    gc = g2
+                                elif lowest == g3:
+                                    middle = arc
+                                    ga = g2
+                                    gb = g3
+                                    gc = g4
+                                elif lowest == g0:
+                                    width = Real(0.5) * quarter
+                                    middle = width
+                                    ga = g0
+                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
+                                    gc = g1
+                                elif lowest == g4:
+                                    width = Real(0.5) * quarter
+                                    middle = length - width
+                                    ga = g3
+                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
+                                    gc = g4
+                                for _round in range(2):
+                                    trial = middle + width * lowest_of_parabola(ga, gb, gc)
+                                    width = Real(0.5) * width
+                                    middle = wp.clamp(trial, width, length - width)
+                                    arc = middle - width
+                                    ga = sample(scene, field, y + arc * t) - shrink - taper * arc
+                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
+                                    arc = middle + width
+                                    gc = sample(scene, field, y + arc * t) - shrink - taper * arc
+                                arc_hit = wp.clamp(
+                                    middle + width * lowest_of_parabola(ga, gb, gc),
+                                    Real(0.0),
+                                    length,
+                                )
+                        state.clearance[tid, i] = wp.max(bound - Real(0.02), Real(0.0))
+                        # A joint is a minimum only if the links on both of its sides fall to it;
+                        # the link behind it then has the contact.
+                        minimum = int(1)
+                        if slot_hit < 0:
+                            minimum = 0
+                        elif arc_hit <= Real(0.0):
+                            minimum = end_is_lowest
+                        end_is_lowest = 0
+                        if slot_hit >= 0 and arc_hit >= length:
+                            end_is_lowest = 1
+                            if i < n - 1:
+                                minimum = 0
+                        if minimum == 1:
+                            point = state.position[tid, i] + arc_hit * state.tangent[tid, i]
+                            away = point - state.pose_position[tid, slot_hit]
+                            turn = state.pose_rotation[tid, slot_hit]
+                            y = wp.transpose(turn) * away
+                            field = scene.field[sweep, slot_hit]
+                            gap = sample(scene, field, y) - shrink - taper * arc_hit
+                            # The object already stands where it will be when the step ends, so
+                            # only the whisker's own velocity closes the gap.
+                            own = state.velocity[tid, i] + wp.cross(
+                                state.spin[tid, i], arc_hit * state.tangent[tid, i]
+                            )
+                            if gap < Real(0.02) + h * wp.length(own):
+                                normal = turn * normal_at(scene, field, y)
+                                near = 1
+                                state.contact[tid, i] = 1
+                                if gap + h * wp.dot(normal, own) < Real(0.0):
+                                    state.contact[tid, i] = 2
+                                state.arc[tid, i] = arc_hit
+                                state.gap[tid, i] = gap
+                                state.normal[tid, i] = normal
+                                state.surface_velocity[tid, i] = state.pose_velocity[
+                                    tid, slot_hit
+                                ] + wp.cross(state.pose_spin[tid, slot_hit], away)
+
+                    if resting == 1:
+                        pressing = int(0)
+                        if near == 1:
+                            for i in range(n):
+                                if state.contact[tid, i] == 2:
+                                    pressing = 1
+                        if pressing == 0:
+                            continue
+                        resting = 0
+                        stale = 1
+                        state.resting[tid] = 0
+
+                    # Friction leans on the last known load of the contact or of a neighbour from
+                    # which it has just moved over a joint.
+                    if near == 1:
+                        for i in range(n):
+                            if state.contact[tid, i] > 0:
+                                lagged = state.load[tid, i]
+                                if i > 0:
+                                    lagged = wp.max(lagged, state.load[tid, i - 1])
+                                if i < n - 1:
+                                    lagged = wp.max(lagged, state.load[tid, i + 1])
+                                normal = state.normal[tid, i]
+                                own = state.velocity[tid, i] + wp.cross(
+                                    state.spin[tid, i], state.arc[tid, i] * state.tangent[tid, i]
+                                )
+                                slip = own - state.surface_velocity[tid, i]
+                                slip = slip - wp.dot(slip, normal) * normal
+                                state.drag[tid, i] = (
+                                    scene.friction
+                                    * lagged
+                                    / wp.max(wp.length(slip), scene.creep_speed)
+                                )
+
+                    # --- dynamics: solve, correct the active set, solve again ---------------------
+                    fn = zero3
+                    ff = zero3
+                    for attempt in range(wp.static(CONTACT_PASSES)):
+                        ii = sym_unit(Real(0.0))
+                        mm = sym_unit(Real(0.0))
+                        h0 = zero3
+                        h1 = zero3
+                        h2 = zero3
+                        pn = zero3
+                        pf = zero3
+                        for back in range(n):
+                            i = n - 1 - back
+                            body = rods.inertia[whisker, i]
+                            mass = body[0]
+                            moment = body[1]
+                            transverse = body[2]
+                            t = state.tangent[tid, i]
+                            w = state.spin[tid, i]
+                            roll = wp.dot(w, t)
+                            # Bias of a slender symmetric link.
+                            pn = pn - (body[3] * roll) * wp.cross(w, t)
+                            pf = pf + moment * (roll * w - wp.dot(w, w) * t)
+                            if state.contact[tid, i] > 0:
+                                s = state.arc[tid, i]
+                                lever = s * t
+                                drag = state.drag[tid, i]
+                                surface = state.surface_velocity[tid, i]
+                                own = state.velocity[tid, i] + wp.cross(w, lever)
+                                normal = state.normal[tid, i]
+                                coefficient = Real(0.0)
+                                push = Real(0.0)
+                                if state.contact[tid, i] == 2:
+                                    stiffness = rods.geometry[whisker, i][3]
+                                    coefficient = h * h * stiffness
+                                    push = -stiffness * (
+                                        state.gap[tid, i] + h * wp.dot(normal, own)
+                                    )
+                                else:
+                                    drag = Real(0.0)
+                                slip = own - surface
+                                slip = slip - wp.dot(slip, normal) * normal
+                                load = push * normal - drag * slip
+                                pn = pn - wp.cross(lever, load)
+                                pf = pf - load
+                                arm = wp.cross(lever, normal)
+                                net = coefficient - h * drag
+                                ii = ii + net * sym_outer(arm, arm)
+                                mm = mm + net * sym_outer(normal, normal)
+                                h0 = h0 + (net * arm[0]) * normal
+                                h1 = h1 + (net * arm[1]) * normal
+                                h2 = h2 + (net * arm[2]) * normal
+                                mass = mass + h * drag
+                                moment = moment + h * drag * s
+                                transverse = transverse + h * drag * s * s
+                                # The isotropic part of drag has no inertia about the link itself.
+                                body = V4(
+                                    mass, moment, transverse, body[3] + h * drag * s * s
+                                )
+                            ii = ii + sym_unit(transverse) - body[3] * sym_outer(t, t)
+                            mm = mm + sym_unit(mass)
+                            c = moment * t
+                            h0 = h0 + V3(Real(0.0), -c[2], c[1])
+                            h1 = h1 + V3(c[2], Real(0.0), -c[0])
+                            h2 = h2 + V3(-c[1], c[0], Real(0.0))
+
+                            spring = rods.spring[whisker, i]
+                            a = state.angle[tid, i]
+                            r = state.rate[tid, i]
+                            a1 = state.axis1[tid, i]
+                            a2 = state.axis2[tid, i]
+                            u1n = sym_times(ii, a1)
+                            u2n = sym_times(ii, a2)
+                            u1f = a1[0] * h0 + a1[1] * h1 + a1[2] * h2
+                            u2f = a2[0] * h0 + a2[1] * h1 + a2[2] * h2
+                            extra = h * spring[1]
+                            d11 = wp.dot(a1, u1n) + extra
+                            d22 = wp.dot(a2, u2n) + extra
+                            d12 = wp.dot(a1, u2n)
+                            scale = Real(1.0) / (d11 * d22 - d12 * d12)
+                            i11 = scale * d22
+                            i12 = -scale * d12
+                            i22 = scale * d11
+                            u1 = -spring[0] * a[0] - spring[1] * r[0] - wp.dot(a1, pn)
+                            u2 = -spring[0] * a[1] - spring[1] * r[1] - wp.dot(a2, pn)
+                            state.u1n[tid, i] = u1n
+                            state.u2n[tid, i] = u2n
+                            state.u1f[tid, i] = u1f
+                            state.u2f[tid, i] = u2f
+                            state.inverse[tid, i] = V3(i11, i12, i22)
+                            state.drive[tid, i] = V2(u1, u2)
+
+                            g1n = i11 * u1n + i12 * u2n
+                            g2n = i12 * u1n + i22 * u2n
+                            g1f = i11 * u1f + i12 * u2f
+                            g2f = i12 * u1f + i22 * u2f
+                            ii = ii - sym_outer(u1n, g1n) - sym_outer(u2n, g2n)
+                            mm = mm - sym_outer(u1f, g1f) - sym_outer(u2f, g2f)
+                            h0 = h0 - u1n[0] * g1f - u2n[0] * g2f
+                            h1 = h1 - u1n[1] * g1f - u2n[1] * g2f
+                            h2 = h2 - u1n[2] * g1f - u2n[2] * g2f
+                            ca3 = state.bias_angular[tid, i]
+                            cl3 = state.bias_linear[tid, i]
+                            pn = (
+                                pn
+                                + u1 * g1n
+                                + u2 * g2n
+                                + sym_times(ii, ca3)
+                                + V3(wp.dot(h0, cl3), wp.dot(h1, cl3), wp.dot(h2, cl3))
+                            )
+                            pf = (
+                                pf
+                                + u1 * g1f
+                                + u2 * g2f
+                                + ca3[0] * h0
+                                + ca3[1] * h1
+                                + ca3[2] * h2
+                                + sym_times(mm, cl3)
+                            )
+                            # Carry to the joint before, or to the base.
+                            step_vector = stub_vector
+                            if i > 0:
+                                step_vector = (
+                                    rods.geometry[whisker, i - 1][0] * state.tangent[tid, i - 1]
+                                )
+                            m0 = V3(mm[0], mm[1], mm[2])
+                            m1 = V3(mm[1], mm[3], mm[4])
+                            m2 = V3(mm[2], mm[4], mm[5])
+                            k0 = step_vector[1] * m2 - step_vector[2] * m1
+                            k1 = step_vector[2] * m0 - step_vector[0] * m2
+                            k2 = step_vector[0] * m1 - step_vector[1] * m0
+                            z0 = wp.cross(step_vector, h0 + Real(0.5) * k0)
+                            z1 = wp.cross(step_vector, h1 + Real(0.5) * k1)
+                            z2 = wp.cross(step_vector, h2 + Real(0.5) * k2)
+                            ii = ii + S6(
+                                z0[0] + z0[0], z0[1] + z1[0], z0[2] + z2[0],
+                                z1[1] + z1[1], z1[2] + z2[1], z2[2] + z2[2],
+                            )  # fmt: skip
+                            h0 = h0 + k0
+                            h1 = h1 + k1
+                            h2 = h2 + k2
+                            pn = pn + wp.cross(step_vector, pf)
+
+                        # What the base must push with; the reaction is what the follicle feels.
+                        fn = pn
+                        ff = pf
+                        if moving:
+                            fn = (
+                                fn
+                                + sym_times(ii, base_spin_rate)
+                                + V3(
+                                    wp.dot(h0, base_acceleration),
+                                    wp.dot(h1, base_acceleration),
+                                    wp.dot(h2, base_acceleration),
+                                )
+                            )
+                            ff = (
+                                ff
+                                + base_spin_rate[0] * h0
+                                + base_spin_rate[1] * h1
+                                + base_spin_rate[2] * h2
+                                + sym_times(mm, base_acceleration)
+                            )
+
+                        # Accelerations, base to tip.
+                        alpha = base_spin_rate
+                        linear = base_acceleration + wp.cross(alpha, stub_vector)
+                        changed = int(0)
+                        for i in range(n):
+                            linear = linear + state.bias_linear[tid, i]
+                            alpha = alpha + state.bias_angular[tid, i]
+                            u = state.drive[tid, i]
+                            u1 = (
+                                u[0]
+                                - wp.dot(state.u1n[tid, i], alpha)
+                                - wp.dot(state.u1f[tid, i], linear)
+                            )
+                            u2 = (
+                                u[1]
+                                - wp.dot(state.u2n[tid, i], alpha)
+                                - wp.dot(state.u2f[tid, i], linear)
+                            )
+                            inverse = state.inverse[tid, i]
+                            dd1 = inverse[0] * u1 + inverse[1] * u2
+                            dd2 = inverse[1] * u1 + inverse[2] * u2
+                            state.acceleration[tid, i] = V2(dd1, dd2)
+                            alpha = alpha + dd1 * state.axis1[tid, i] + dd2 * state.axis2[tid, i]
+                            t = state.tangent[tid, i]
+                            found = state.contact[tid, i]
+                            if found > 0:
+                                lever = state.arc[tid, i] * t
+                                normal = state.normal[tid, i]
+                                own = (
+                                    state.velocity[tid, i]
+                                    + h * linear
+                                    + wp.cross(state.spin[tid, i] + h * alpha, lever)
+                                )
+                                gap = state.gap[tid, i] + h * wp.dot(normal, own)
+                                press = wp.max(-rods.geometry[whisker, i][3] * gap, Real(0.0))
+                                if found == 2:
+                                    state.load[tid, i] = press
+                                    if gap > Real(0.0):
+                                        state.contact[tid, i] = 1
+                                        changed = 1
+                                else:
+                                    state.load[tid, i] = Real(0.0)
+                                    if gap < Real(0.0):
+                                        state.contact[tid, i] = 2
+                                        changed = 1
+                            else:
+                                state.load[tid, i] = Real(0.0)
+                            linear = linear + wp.cross(alpha, rods.geometry[whisker, i][0] * t)
+                        if changed == 0:
+                            break
+
+                    # --- advance -----------------------------------------------------------------
+                    broken = int(0)
+                    for i in range(n):
+                        r = state.rate[tid, i] + h * state.acceleration[tid, i]
+                        a = state.angle[tid, i] + h * r
+                        fast = wp.max(wp.abs(r[0]), wp.abs(r[1]))
+                        wide = wp.max(wp.abs(a[0]), wp.abs(a[1]))
+                        if not (fast < Real(MAX_RATE_RAD_PER_MS)):
+                            broken = 1
+                        if wide > Real(MAX_ANGLE_RAD):
+                            limit = Real(MAX_ANGLE_RAD)
+                            a = V2(wp.clamp(a[0], -limit, limit), wp.clamp(a[1], -limit, limit))
+                            r = zero2
+                            state.flags[tid] = state.flags[tid] | wp.static(FLAG_ANGLE_CAPPED)
+                        state.rate[tid, i] = r
+                        state.angle[tid, i] = a
+                        if state.contact[tid, i] == 2:
+                            touched = 1
+                    if broken == 1:
+                        state.flags[tid] = state.flags[tid] | wp.static(FLAG_RESET)
+                        for i in range(n):
+                            state.rate[tid, i] = zero2
+                            state.angle[tid, i] = zero2
+                            state.load[tid, i] = Real(0.0)
+                        fn = zero3
+                        ff = zero3
+                    elif moving:
+                        # The clamped stub rides on the base.
+                        along = stub_vector / wp.max(stub[0], Real(1.0e-9))
+                        sway = wp.cross(base_spin_rate, along) + wp.cross(
+                            base_spin, wp.cross(base_spin, along)
+                        )
+                        ff = ff + stub[3] * base_acceleration + stub[1] * sway
+                        fn = (
+                            fn
+                            + stub[1] * wp.cross(along, base_acceleration)
+                            + stub[2] * wp.cross(along, sway)
+                        )
+                    if output.average == 1 or step == n_steps - 1:
+                        force_sum = force_sum - wp.transpose(base_rotation) * ff
+                        moment_sum = moment_sum - wp.transpose(base_rotation) * fn
+                        force_world = force_world - ff
+                        moment_world = moment_world - fn
+
+            # --- end of the frame: write, and rest if nothing moves --------------------------------
+            share = Real(1.0)
+            if output.average == 1:
+                share = Real(1.0) / Real(n_steps)
+            out = frame
+            f3 = share * force_sum
+            m3 = share * moment_sum
+            output.force_base[sweep, out, whisker] = wp.vec3(
+                wp.float32(f3[0]), wp.float32(f3[1]), wp.float32(f3[2])
+            )
+            output.moment_base[sweep, out, whisker] = wp.vec3(
+                wp.float32(m3[0]), wp.float32(m3[1]), wp.float32(m3[2])
+            )
+            if output.world == 1:
+                f3 = share * force_world
+                m3 = share * moment_world
+                output.force_world[sweep, out, whisker] = wp.vec3(
+                    wp.float32(f3[0]), wp.float32(f3[1]), wp.float32(f3[2])
+                )
+                output.moment_world[sweep, out, whisker] = wp.vec3(
+                    wp.float32(m3[0]), wp.float32(m3[1]), wp.float32(m3[2])
+                )
+            output.contact[sweep, out, whisker] = wp.uint8(touched)
+            if moving:
+                stale = 1
+            elif state.resting[tid] == 0:
+                if touched == 0:
+                    quiet = int(1)
+                    limit = rods.rest_force[whisker]
+                    for i in range(n):
+                        a = state.angle[tid, i]
+                        r = state.rate[tid, i]
+                        spring = rods.spring[whisker, i]
+                        strain = wp.max(wp.abs(a[0]), wp.abs(a[1])) * spring[0]
+                        flow = wp.max(wp.abs(r[0]), wp.abs(r[1])) * spring[1]
+                        if strain + flow > limit:
+                            quiet = 0
+                    if quiet == 1 and scene.skip == 1:
+                        for i in range(n):
+                            state.angle[tid, i] = zero2
+                            state.rate[tid, i] = zero2
+                            state.load[tid, i] = Real(0.0)
+                        state.resting[tid] = 1
+                        stale = 1
+            elif stale == 0 and scene.skip == 1 and sleep_frames == 0:
+                least = Real(1.0e6)
+                for i in range(n):
+                    least = wp.min(least, state.clearance[tid, i])
+                travel = scene.speed_bound[sweep] * Real(scene.frame_ms)
+                if travel <= Real(0.0):
+                    if least > Real(0.0):
+                        sleep_frames = frame_count
+                elif least > travel:
+                    sleep_frames = wp.min(wp.int32(least / travel), 1000000)
+                    for i in range(n):
+                        state.clearance[tid, i] = state.clearance[tid, i] - Real(sleep_frames) * travel
+            if output.nodes == 1:
+                origin = base64
+                b = wp.vec3(wp.float32(origin[0]), wp.float32(origin[1]), wp.float32(origin[2]))
+                output.node[sweep, out, whisker, 0] = b
+                for i in range(n + 1):
+                    p = state.position[tid, i]
+                    output.node[sweep, out, whisker, i + 1] = b + wp.vec3(
+                        wp.float32(p[0]), wp.float32(p[1]), wp.float32(p[2])
+                    )
+
+    return {
+        "Rods": Rods, "Scene": Scene, "State": State, "Output": Output, "advance": advance,
+        "V2": V2, "V3": V3, "V4": V4,
+    }  # fmt: skip

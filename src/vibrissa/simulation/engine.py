@@ -1,0 +1,429 @@
+# pyright: reportAttributeAccessIssue=false
+"""The rod engine: packs arrays, scenes and fields for the kernel and runs it on all cores or a GPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vibrissa.core.errors import refuse
+from vibrissa.morphology.array import WhiskerArray
+from vibrissa.simulation.bases import base_knots
+from vibrissa.simulation.motion import Knots, knots_of, speed_bound_mm_per_s
+from vibrissa.simulation.rod import Rod, discretise
+from vibrissa.simulation.scene import Scene, SolverConfig
+
+if TYPE_CHECKING:
+    from vibrissa.objects.distance_field import DistanceField
+
+# Kernel units are mm, mg, ms: mN = 1000 uN.
+UN_PER_KERNEL_FORCE = 1000.0
+UNITS_MASS = 1000.0  # mg per g
+SLOWEST_KNOT_S = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawSweeps:
+    """What the engine hands to the room: house units, float32, no meaning attached yet.
+
+    Attributes:
+        force_moment: (sweep, time, whisker, 6) base frame, uN and uN*mm.
+        force_moment_world: the same in world axes, or None.
+        contact: (sweep, time, whisker) bool.
+        nodes_mm: (sweep, time, whisker, node, 3) world, NaN beyond a whisker's tip, or None.
+        flags: (sweep, whisker) bit field of ``FLAG_ANGLE_CAPPED`` and ``FLAG_RESET``.
+    """
+
+    force_moment: np.ndarray
+    force_moment_world: np.ndarray | None
+    contact: np.ndarray
+    nodes_mm: np.ndarray | None
+    flags: np.ndarray
+
+
+@cache
+def _warp() -> Any:
+    import warp as wp
+
+    wp.config.quiet = True
+    wp.init()
+    return wp
+
+
+def _kernel(precision: str) -> dict[str, Any]:
+    from vibrissa.simulation._kernels import make_kernel
+
+    wp = _warp()
+    return make_kernel(wp.float32 if precision == "float32" else wp.float64)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    wp = _warp()
+    names = [d.alias for d in wp.get_devices()]
+    if device != "cuda" and device not in names:
+        raise refuse("device", device, "no such device here", f"choose one of {', '.join(names)}")
+    if device == "cuda" and not wp.is_cuda_available():
+        raise refuse("device", device, "no CUDA device is available", "choose cpu")
+
+
+class RodEngine:
+    """Simulates batches of scenes past one whisker array with one configuration.
+
+    Args:
+        array: the whiskers.
+        config: how to simulate.
+    """
+
+    def __init__(self, array: WhiskerArray, config: SolverConfig) -> None:
+        check_device(config.device)
+        self.array = array
+        self.config = config
+        self.rods: tuple[Rod, ...] = tuple(discretise(w, links=config.links) for w in array)
+        self._build = _kernel(config.precision)
+        wp = _warp()
+        self._real = np.float32 if config.precision == "float32" else np.float64
+        self._wp_real = wp.float32 if config.precision == "float32" else wp.float64
+        self._on_cpu = wp.get_device(config.device).is_cpu
+        self.max_links = max(rod.n_links for rod in self.rods)
+        self._rods = self._pack_rods()
+        self._local = threading.local()
+
+    # --- packing -----------------------------------------------------------------------------
+
+    def _array(self, values: Any, dtype: Any) -> Any:
+        wp = _warp()
+        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.config.device)
+
+    def _pack_rods(self) -> Any:
+        wp = _warp()
+        build, config = self._build, self.config
+        count, width = len(self.rods), self.max_links
+        geometry = np.ones((count, width, 4), self._real)
+        inertia = np.ones((count, width, 4), self._real)
+        spring = np.ones((count, width, 3), self._real)
+        stub = np.zeros((count, 4), self._real)
+        steps = np.zeros(count, np.int32)
+        for w, rod in enumerate(self.rods):
+            n = rod.n_links
+            omega = float(rod.angular_frequencies_rad_per_s(1)[0])
+            steps[w] = config.steps_per_frame(omega)
+            step_s = config.frame_s / steps[w]
+            stiffness = rod.stiffness_uN_mm
+            damping = _damping_time_s(rod, omega, step_s) * stiffness
+            # The step treats spring forces explicitly where damping alone keeps it stable, and
+            # implicitly by as much as stability wants and no more (docs/physics.md).
+            share = np.maximum(0.0, 0.5 - damping / (stiffness * step_s))
+            effective = damping + share * step_s * stiffness
+            contact = config.contact_stiffness * rod.beam_stiffness_uN_per_mm
+            geometry[w, :n] = np.stack(
+                [
+                    rod.link_length_mm,
+                    rod.radius_start_mm,
+                    rod.radius_end_mm,
+                    contact / UN_PER_KERNEL_FORCE,
+                ],
+                axis=1,
+            )
+            inertia[w, :n] = UNITS_MASS * np.stack(
+                [
+                    rod.mass_g,
+                    rod.moment_g_mm,
+                    rod.inertia_g_mm2,
+                    rod.inertia_g_mm2 - rod.axial_inertia_g_mm2,
+                ],
+                axis=1,
+            )
+            # uN mm = 1e-3 mN mm; uN mm s = 1 mN mm ms.
+            spring[w, :n] = np.stack([stiffness * 1e-3, effective, rod.rest_angle_rad], axis=1)
+            stub[w] = (
+                rod.stub_length_mm,
+                UNITS_MASS * rod.stub_moment_g_mm,
+                UNITS_MASS * rod.stub_inertia_g_mm2,
+                UNITS_MASS * rod.stub_mass_g,
+            )
+        packed = build["Rods"]()
+        packed.n_links = self._array([rod.n_links for rod in self.rods], wp.int32)
+        packed.n_steps = self._array(steps, wp.int32)
+        packed.step_ms = self._array(1e3 * config.frame_s / steps, wp.float64)
+        packed.stub = self._array(stub, build["V4"])
+        packed.geometry = self._array(geometry, build["V4"])
+        packed.inertia = self._array(inertia, build["V4"])
+        packed.spring = self._array(spring, build["V3"])
+        rest = np.full(count, config.rest_moment_uN_mm / UN_PER_KERNEL_FORCE, self._real)
+        packed.rest_force = self._array(rest, self._wp_real)
+        return packed
+
+    def _pack_scenes(
+        self,
+        scenes: Sequence[Scene],
+        fields: Mapping[str, DistanceField],
+        frames: int,
+    ) -> Any:
+        wp = _warp()
+        config = self.config
+        packed = self._build["Scene"]()
+        span_s = frames * config.frame_s
+
+        packed.frame_ms = 1e3 * config.frame_s
+        # Base motions are shared by the sweeps that have the same one.
+        motions: dict[tuple[int, int], int] = {}
+        which = np.zeros(len(scenes), np.int32)
+        firsts: list[Scene] = []
+        for b, scene in enumerate(scenes):
+            key = (id(scene.head), id(scene.whisking))
+            if key not in motions:
+                motions[key] = len(firsts)
+                firsts.append(scene)
+            which[b] = motions[key]
+        fixed = all(s.whisking is None and not _moves(s) for s in firsts)
+        knot_s = min(config.frame_s, SLOWEST_KNOT_S)
+        times = np.zeros(1) if fixed else np.arange(int(np.ceil(span_s / knot_s)) + 2) * knot_s
+        bases = Knots.stack([base_knots(self.array, s.head, s.whisking, times) for s in firsts])
+        packed.knot_ms = 1e3 * knot_s
+        packed.motion = self._array(which, wp.int32)
+        self._pack_knots(packed, "base", bases)
+
+        slots = max(1, max(len(scene.objects) for scene in scenes))
+        turning = any(p.motion.knots_needed for scene in scenes for p in scene.objects)
+        object_knot_s = knot_s if turning else span_s + config.frame_s
+        count = int(np.ceil(span_s / object_knot_s)) + 2 if turning else 2
+        times = np.arange(count) * object_knot_s
+        index = np.full((len(scenes), slots), -1, np.int32)
+        bound = np.zeros(len(scenes))
+        order = {digest: k for k, digest in enumerate(fields)}
+        empty = Knots(
+            position_mm=np.zeros((count, 3)),
+            velocity_mm_per_s=np.zeros((count, 3)),
+            quaternion=np.tile([1.0, 0.0, 0.0, 0.0], (count, 1)),
+            quaternion_rate_per_s=np.zeros((count, 4)),
+        )
+        rows = []
+        for b, scene in enumerate(scenes):
+            row = []
+            for slot in range(slots):
+                if slot >= len(scene.objects):
+                    row.append(empty)
+                    continue
+                placed = scene.objects[slot]
+                index[b, slot] = order[placed.shape.digest]
+                row.append(knots_of(placed.motion, times))
+                speed = speed_bound_mm_per_s(placed.motion, times, placed.shape.radius_mm)
+                bound[b] = max(bound[b], speed)
+            rows.append(Knots.stack(row))
+        self._pack_knots(packed, "object", Knots.stack(rows))
+        packed.object_knot_ms = 1e3 * object_knot_s
+        packed.field = self._array(index, wp.int32)
+        packed.speed_bound = self._array((1e-3 * bound).astype(self._real), self._wp_real)
+        packed.offset = config.contact_offset_mm
+        packed.friction = config.friction
+        packed.creep_speed = 1e-3 * config.creep_speed_mm_per_s
+        packed.skip = int(config.skip)
+        self._pack_fields(packed, list(fields.values()))
+        return packed
+
+    def _pack_knots(self, packed: Any, prefix: str, knots: Knots) -> None:
+        wp = _warp()
+        setattr(packed, f"{prefix}_position", self._array(knots.position_mm, wp.vec3d))
+        setattr(packed, f"{prefix}_velocity", self._array(1e-3 * knots.velocity_mm_per_s, wp.vec3d))
+        setattr(packed, f"{prefix}_turn", self._array(knots.quaternion, wp.vec4d))
+        rate = self._array(1e-3 * knots.quaternion_rate_per_s, wp.vec4d)
+        setattr(packed, f"{prefix}_turn_rate", rate)
+
+    def _pack_fields(self, packed: Any, fields: Sequence[DistanceField]) -> None:
+        wp = _warp()
+        sizes = [field.values_mm.size for field in fields]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if fields else np.zeros(0)
+        shapes = np.array([f.values_mm.shape for f in fields], np.int32).reshape(-1, 3)
+        origins = np.array([f.origin_mm for f in fields], self._real).reshape(-1, 3)
+        spacing = np.array([f.spacing_mm for f in fields], self._real)
+        padding = np.array([f.padding_mm for f in fields], self._real)
+        values = [np.asarray(f.values_mm, np.float32).ravel() for f in fields]
+        packed.field_start = self._array(starts.astype(np.int64), wp.int64)
+        packed.field_shape = self._array(shapes, wp.vec3i)
+        packed.field_origin = self._array(origins, self._build["V3"])
+        packed.field_spacing = self._array(spacing, self._wp_real)
+        packed.field_padding = self._array(padding, self._wp_real)
+        flat = np.concatenate(values) if values else np.zeros(1, np.float32)
+        packed.distance = self._array(flat, wp.float32)
+
+    def _new_state(self, threads: int, slots: int) -> Any:
+        wp = _warp()
+        build, device = self._build, self.config.device
+        state = build["State"]()
+        n, v2, v3, real = self.max_links, build["V2"], build["V3"], self._wp_real
+        m33 = wp.types.matrix(shape=(3, 3), dtype=real)
+
+        def make(dtype: Any, width: int | None = n) -> Any:
+            if width is None:
+                return wp.zeros(threads, dtype=dtype, device=device)
+            if self._on_cpu:
+                return wp.zeros((threads, width), dtype=dtype, device=device)
+            # On a GPU neighbouring threads read neighbouring addresses.
+            return wp.zeros((width, threads), dtype=dtype, device=device).transpose()
+
+        for name in ("angle", "rate", "drive", "acceleration"):
+            setattr(state, name, make(v2))
+        for name in ("load", "clearance", "arc", "gap", "drag"):
+            setattr(state, name, make(real))
+        for name in (
+            "axis1", "axis2", "tangent", "spin", "bias_angular", "bias_linear", "u1n", "u1f", "u2n",
+            "u2f", "inverse", "normal", "surface_velocity",
+        ):  # fmt: skip
+            setattr(state, name, make(v3))
+        for name in ("position", "velocity"):
+            setattr(state, name, make(v3, n + 1))
+        state.contact = make(wp.int32)
+        for name in ("pose_position", "pose_velocity", "pose_spin"):
+            setattr(state, name, make(v3, slots))
+        state.pose_rotation = make(m33, slots)
+        state.resting = make(wp.int32, None)
+        state.flags = make(wp.int32, None)
+        return state
+
+    # --- running -----------------------------------------------------------------------------
+
+    def run(self, scenes: Sequence[Scene]) -> RawSweeps:
+        """Simulate scenes of one duration as one batch.
+
+        Raises:
+            InputError: no scenes, or scenes of different durations.
+        """
+        if not scenes:
+            raise refuse("scenes", [], "nothing to simulate", "give one scene or more")
+        durations = {scene.duration_s for scene in scenes}
+        if len(durations) > 1:
+            raise refuse(
+                "duration_s", sorted(durations), "scenes of one batch must last equally long",
+                "run them in batches of one duration",
+            )  # fmt: skip
+        wp = _warp()
+        config = self.config
+        frames = config.frames(scenes[0].duration_s)
+        fields = distance_fields(scenes, config)
+        packed = self._pack_scenes(scenes, fields, frames)
+        output = self._new_output(len(scenes), frames)
+        whiskers = len(self.rods)
+        slots = packed.field.shape[1]
+        flags = np.zeros((len(scenes), whiskers), np.int32)
+
+        def launch(first: int, threads: int, state: Any) -> None:
+            state.angle.zero_()
+            state.rate.zero_()
+            state.load.zero_()
+            state.clearance.zero_()
+            state.flags.zero_()
+            state.resting.fill_(int(config.skip))
+            wp.launch(
+                self._build["advance"],
+                dim=threads,
+                inputs=[self._rods, packed, state, output, 0, frames, first, whiskers],
+                device=config.device,
+            )
+
+        if self._on_cpu:
+
+            def one(b: int) -> None:
+                key = slots
+                cached = getattr(self._local, "state", None)
+                if cached is None or cached[0] != key:
+                    cached = self._local.state = (key, self._new_state(whiskers, slots))
+                launch(b * whiskers, whiskers, cached[1])
+                flags[b] = cached[1].flags.numpy()
+
+            wp.load_module(device=config.device, module=self._build["advance"].module)
+            workers = min(config.threads or os.cpu_count() or 1, len(scenes))
+            if workers == 1:
+                for b in range(len(scenes)):
+                    one(b)
+            else:
+                with ThreadPoolExecutor(workers) as pool:
+                    list(pool.map(one, range(len(scenes))))
+        else:
+            state = self._new_state(len(scenes) * whiskers, slots)
+            launch(0, len(scenes) * whiskers, state)
+            flags = state.flags.numpy().reshape(len(scenes), whiskers)
+        return self._collect(output, flags)
+
+    def stream(self, scenes: Sequence[Scene], batch: int) -> Iterator[tuple[slice, RawSweeps]]:
+        """Simulate any number of scenes ``batch`` at a time; yields which ones and the result."""
+        for start in range(0, len(scenes), batch):
+            part = slice(start, min(start + batch, len(scenes)))
+            yield part, self.run(scenes[part])
+
+    def _new_output(self, sweeps: int, frames: int) -> Any:
+        wp = _warp()
+        config = self.config
+        output = self._build["Output"]()
+        whiskers = len(self.rods)
+        shape = (sweeps, frames, whiskers)
+        none = (1, 1, 1)
+
+        def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+            return wp.zeros(shape, dtype=dtype, device=config.device)
+
+        output.force_base = zeros(shape, wp.vec3)
+        output.moment_base = zeros(shape, wp.vec3)
+        output.force_world = zeros(shape if config.record_world else none, wp.vec3)
+        output.moment_world = zeros(shape if config.record_world else none, wp.vec3)
+        output.contact = zeros(shape, wp.uint8)
+        nodes = (*shape, self.max_links + 2) if config.record_nodes else (1, 1, 1, 1)
+        output.node = wp.full(nodes, wp.vec3(np.nan, np.nan, np.nan), device=config.device)
+        output.average = int(config.sampling == "average")
+        output.world = int(config.record_world)
+        output.nodes = int(config.record_nodes)
+        return output
+
+    def _collect(self, output: Any, flags: np.ndarray) -> RawSweeps:
+        def joined(force: Any, moment: Any) -> np.ndarray:
+            both = np.concatenate([force.numpy(), moment.numpy()], axis=-1)
+            both *= UN_PER_KERNEL_FORCE
+            return both
+
+        config = self.config
+        return RawSweeps(
+            force_moment=joined(output.force_base, output.moment_base),
+            force_moment_world=joined(output.force_world, output.moment_world)
+            if config.record_world
+            else None,
+            contact=output.contact.numpy().astype(bool),
+            nodes_mm=output.node.numpy() if config.record_nodes else None,
+            flags=flags,
+        )
+
+
+def _moves(scene: Scene) -> bool:
+    head = scene.head
+    if head.knots_needed:
+        return True
+    positions, _ = head.poses(np.array([0.0, scene.duration_s]))
+    return bool(np.any(positions[0] != positions[1]))
+
+
+def _damping_time_s(rod: Rod, omega: float, step_s: float) -> float:
+    """Damping over stiffness such that the stepped, not the ideal, mode 1 decays as it should.
+
+    One step multiplies the amplitude by 1 / sqrt(1 + 2 zeta' omega h) where the exact factor is
+    exp(-zeta omega h); the two are set equal.
+    """
+    angle = omega * step_s
+    return float(np.expm1(2.0 * rod.damping_ratio * angle) / (angle * omega))
+
+
+def distance_fields(scenes: Sequence[Scene], config: SolverConfig) -> dict[str, DistanceField]:
+    """The distance fields of all objects in the scenes, by digest, each made once."""
+    fields: dict[str, DistanceField] = {}
+    for scene in scenes:
+        for placed in scene.objects:
+            if placed.shape.digest not in fields:
+                fields[placed.shape.digest] = placed.shape.distance_field(
+                    spacing_mm=config.grid_spacing_mm
+                )
+    return fields

@@ -1,0 +1,162 @@
+"""A scene is one sweep before it is simulated: objects in motion, the head, how the whiskers move."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from vibrissa.core.errors import refuse
+from vibrissa.morphology.array import WhiskerArray
+from vibrissa.morphology.placement import HeadPose
+from vibrissa.simulation.motion import Array, Motion, UniformMotion
+
+if TYPE_CHECKING:
+    from vibrissa.objects.tactile_object import TactileObject
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlacedObject:
+    """An object and how it moves; the mesh's own origin follows the motion."""
+
+    shape: TactileObject
+    motion: Motion
+
+
+class Whisking(Protocol):
+    """How whisker bases turn in the head."""
+
+    def base_rotations(self, array: WhiskerArray, times_s: Array) -> Array:
+        """Base frames ``(whisker, time, 3, 3)`` in the head frame."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """One sweep to simulate.
+
+    Attributes:
+        objects: what the whiskers may touch; may be empty.
+        duration_s: simulated time.
+        head: motion of the head frame in the world.
+        whisking: how the bases turn in the head; None where they stand still.
+        name: for messages and tables.
+        parameters: what the protocol varied, for the table of the data set; JSON types.
+    """
+
+    objects: tuple[PlacedObject, ...]
+    duration_s: float
+    head: Motion = field(default_factory=lambda: still(HeadPose.published_passive()))
+    whisking: Whisking | None = None
+    name: str = "sweep"
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.duration_s < math.inf):
+            raise refuse("duration_s", self.duration_s, "must be positive", "give seconds above 0")
+        object.__setattr__(self, "objects", tuple(self.objects))
+
+    @property
+    def label(self) -> str:
+        """Label of the first object, or nothing."""
+        return self.objects[0].shape.label if self.objects else ""
+
+
+def still(pose: HeadPose) -> UniformMotion:
+    """The motion of a head that stays where it is."""
+    return UniformMotion(position_mm=pose.position_mm, rotation=pose.rotation)
+
+
+Sampling = Literal["average", "point"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverConfig:
+    """How scenes are simulated; the same for all sweeps of a data set.
+
+    Attributes:
+        rate_hz: output frames per second.
+        sampling: ``average`` is the mean over the frame (no aliasing of contact ringing beyond
+            what a box filter leaves), ``point`` the value at the end of the frame.
+        step_s: longest time step; each whisker takes the longest step that divides the frame, is
+            no longer than this and resolves its first mode (``steps_per_radian``).
+        steps_per_radian: steps while the first mode turns by one radian.
+        links: moving links per whisker; None lets each whisker have what its accuracy needs.
+        contact_offset_mm: the object is felt this far outside its surface. It gives thin and
+            open walls a thickness; the published simulator has 0.5 mm.
+        contact_stiffness: of the contact penalty, in multiples of the whisker's own static
+            stiffness at that place; what the surface gives in is 1 / this of the deflection.
+        friction: Coulomb coefficient (published: 0.5 x 0.5).
+        creep_speed_mm_per_s: below this slip speed friction falls off linearly to zero.
+        grid_spacing_mm: cell of the signed-distance grid.
+        rest_moment_uN_mm: a free whisker whose joint loads are all below this is put to rest.
+        skip: leave out steps that cannot change anything; results are the same to rounding.
+        precision: floating-point type of the kernel.
+        device: ``cpu`` or ``cuda``, ``cuda:0`` ...
+        threads: CPU threads; None for all cores.
+        record_nodes: keep the shape of every whisker at every frame.
+        record_world: keep force and moment in world axes as well.
+    """
+
+    rate_hz: float = 1000.0
+    sampling: Sampling = "average"
+    step_s: float = 1e-4
+    steps_per_radian: float = 2.5
+    links: int | None = None
+    contact_offset_mm: float = 0.3
+    contact_stiffness: float = 300.0
+    friction: float = 0.25
+    creep_speed_mm_per_s: float = 0.1
+    grid_spacing_mm: float = 0.25
+    rest_moment_uN_mm: float = 0.01
+    skip: bool = True
+    precision: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+    threads: int | None = None
+    record_nodes: bool = False
+    record_world: bool = False
+
+    def __post_init__(self) -> None:
+        for name in (
+            "rate_hz", "step_s", "steps_per_radian", "contact_stiffness", "creep_speed_mm_per_s",
+            "grid_spacing_mm",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0.0 < value < math.inf):
+                raise refuse(name, value, "must be a positive finite number", "give one above 0")
+        for name in ("contact_offset_mm", "friction", "rest_moment_uN_mm"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0.0 <= value < math.inf):
+                raise refuse(name, value, "must be a finite number, 0 or more", "give 0 or more")
+        if self.sampling not in ("average", "point"):
+            raise refuse("sampling", self.sampling, "unknown", "choose average or point")
+        if self.precision not in ("float32", "float64"):
+            raise refuse("precision", self.precision, "unknown", "choose float32 or float64")
+        if self.contact_stiffness > 1000.0:
+            raise refuse(
+                "contact_stiffness", self.contact_stiffness,
+                "above 1000 the contact starts to chatter", "choose 100 to 1000",
+            )  # fmt: skip
+        if self.threads is not None and self.threads < 1:
+            raise refuse("threads", self.threads, "must be at least 1", "give 1 or more")
+
+    @property
+    def frame_s(self) -> float:
+        """Time between frames."""
+        return 1.0 / self.rate_hz
+
+    def frames(self, duration_s: float) -> int:
+        """Frames in a span of time; the last may not be cut."""
+        return max(1, math.floor(duration_s * self.rate_hz + 1e-6))
+
+    def steps_per_frame(self, angular_frequency_rad_per_s: float) -> int:
+        """Time steps in one frame for a whisker with this first angular frequency."""
+        longest = min(self.step_s, 1.0 / (self.steps_per_radian * angular_frequency_rad_per_s))
+        return max(1, math.ceil(self.frame_s / longest - 1e-9))
+
+
+def frame_times_s(config: SolverConfig, duration_s: float) -> Array:
+    """Times ``(time,)`` at the ends of the frames."""
+    return (np.arange(config.frames(duration_s)) + 1.0) * config.frame_s
