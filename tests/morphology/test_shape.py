@@ -54,7 +54,7 @@ def test_a_chain_keeps_its_length_and_turns_by_its_angles(length, a):
 
 
 def test_published_angles_of_a_gentle_bend():
-    """kappa = 2 a all along: chords of L / 20 turn by kappa L / 20, the first joint by 1.5 times."""
+    """kappa = 2 a all along: chords of L / 20 turn by kappa L / 20, the first joint 1.5 times."""
     length, a = 10.0, 1e-5
     unit = -2 * a * length / 20
     expected = unit * np.array([0, 1.5, *[1] * 8])

@@ -19,19 +19,19 @@ RC2 = mouse_array()["RC2"]
 
 
 def straight(**changes) -> Whisker:
-    fields = dict(
-        name="RC2",
-        length_mm=10.0,
-        curvature_per_mm=0.0,
-        radius_base_mm=0.05,
-        radius_tip_mm=0.01,
-        density_base_g_per_mm3=1e-3,
-        density_tip_g_per_mm3=2e-3,
-        young_modulus_Pa=5e9,
-        damping_ratio=0.1,
-        base_position_mm=np.zeros(3),
-        base_rotation=np.eye(3),
-    )
+    fields = {
+        "name": "RC2",
+        "length_mm": 10.0,
+        "curvature_per_mm": 0.0,
+        "radius_base_mm": 0.05,
+        "radius_tip_mm": 0.01,
+        "density_base_g_per_mm3": 1e-3,
+        "density_tip_g_per_mm3": 2e-3,
+        "young_modulus_Pa": 5e9,
+        "damping_ratio": 0.1,
+        "base_position_mm": np.zeros(3),
+        "base_rotation": np.eye(3),
+    }
     return Whisker(**{**fields, **changes})
 
 

@@ -128,7 +128,7 @@ def _warp_devices() -> list[str]:
     with contextlib.redirect_stdout(io.StringIO()):  # warp greets on stdout
         import warp
 
-        warp.config.quiet = True
+        warp.config.log_level = warp.LOG_ERROR
         warp.init()
         return [f"{device.alias} {device.name}".strip() for device in warp.get_devices()]
 

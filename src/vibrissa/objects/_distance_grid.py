@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,12 @@ from numpy.typing import NDArray
 from vibrissa.core.errors import InputError
 from vibrissa.objects.repair import RepairedMesh
 
-BLOCK = 4
-"""Nodes along the edge of a block; the kernels are written for this number."""
+TOP_STEP = 4
+"""The coarsest lattice, in cells; a grid has a multiple of this many cells along each axis."""
 
-LIST_CAPACITY = 768
-LIST_BELOW_MM = 12.0
-"""Blocks farther from the surface than this ask the mesh node by node; speed only."""
+EXACT_WITHIN_MM = 3.0
+"""Distances up to this are exact to float32 rounding; larger ones are lower bounds, too small by
+about 0.1 mm at most except at ridges, where the closest point jumps (there by less than a cell)."""
 
 ALMOST_NOTHING_INSIDE = 0.05
 """Share of the nodes within one cell of an open surface that must be inside it for it to count as
@@ -48,9 +51,8 @@ def distance_grid(
             indices=wp.array(mesh.faces.astype(np.int32).ravel(), dtype=wp.int32),
             support_winding_number=True,
         )
-        corners = wp.array(points[mesh.faces], dtype=wp.vec3)
         signed = sign_rule != "unsigned"
-        values = _fill(wp, kernels, surface, corners, start, shape, spacing_mm, signed, mesh.closed)
+        values = _fill(wp, kernels, surface, start, shape, spacing_mm, signed)
     if signed and not mesh.closed:
         near = np.abs(values) <= spacing_mm
         inside = np.count_nonzero(values[near] < 0) / max(np.count_nonzero(near), 1)
@@ -65,73 +67,73 @@ def distance_grid(
 
 
 def _warp() -> tuple[Any, Any]:
+    """Warp and the kernels; the start of Warp is kept silent (it greets, and misses GPUs aloud)."""
     import warp
 
+    level = warp.config.log_level
+    warp.config.log_level = warp.LOG_ERROR
+    try:
+        with _native_stderr_closed():
+            warp.init()
+    finally:
+        warp.config.log_level = level
     from vibrissa.objects import _distance_kernels
 
     return warp, _distance_kernels
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """Send what native code writes to the standard error stream to nowhere."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no such stream
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def _fill(
     wp: Any,
     kernels: Any,
     surface: Any,
-    corners: Any,
     start: Any,
     shape: tuple[int, int, int],
     spacing_mm: float,
     signed: bool,
-    closed: bool,
 ) -> NDArray[np.float32]:
-    blocks = tuple(-(-n // BLOCK) for n in shape)
-    count = blocks[0] * blocks[1] * blocks[2]
-    distance = wp.empty(count, dtype=float)
-    sign = wp.empty(count, dtype=float)
-    wp.launch(
-        kernels.query_centres,
-        count,
-        [surface.id, start, spacing_mm, blocks[1], blocks[2], int(signed), distance, sign],
-    )
-    rule = wp.array(_sign_rules(distance, sign, blocks, spacing_mm, signed, closed), dtype=int)
-    chunk = min(count, 256 if wp.get_device().is_cpu else 16384)
-    scratch = [
-        wp.empty((chunk, LIST_CAPACITY), dtype=kind) for kind in (int, float, int, float)
-    ]
-    values = wp.empty(shape, dtype=float)
-    for first in range(0, count, chunk):
-        wp.launch(
-            kernels.fill_blocks,
-            min(chunk, count - first),
-            [
-                *(surface.id, corners, start, spacing_mm, *shape, blocks[1], blocks[2], first),
-                *(LIST_BELOW_MM, rule, distance, sign, *scratch, values),
-            ],
-        )
-    return np.array(values.numpy(), dtype=np.float32)
+    """Distances and signs from the coarsest lattice down to the grid."""
 
+    def launch(kernel: Any, step: int, *rest: Any, on_mesh: bool = True) -> None:
+        lattice = tuple((n - 1) // step + 1 for n in shape)
+        place = (surface.id, start) if on_mesh else ()
+        wp.launch(kernel, int(np.prod(lattice)), [*place, spacing_mm, step, lattice, *rest])
 
-def _sign_rules(
-    distance: Any,
-    sign: Any,
-    blocks: tuple[int, ...],
-    spacing_mm: float,
-    signed: bool,
-    closed: bool,
-) -> NDArray[np.int32]:
-    """Per block: 0 the sign of its centre holds, 1 ask corner by corner, 2 node by node."""
-    count = int(np.prod(blocks))
+    distance = wp.zeros(shape, dtype=float)
+    launch(kernels.measure, TOP_STEP, distance)
+    for step in (2, 1):
+        # One cell of the coarser lattice more, so that what is exact rests on what is exact.
+        exact_below = EXACT_WITHIN_MM + (step - 1) * 4.0 * spacing_mm
+        launch(kernels.refine, step, exact_below, distance)
+    values = np.array(distance.numpy(), dtype=np.float32)
     if not signed:
-        return np.zeros(count, np.int32)
-    half_diagonal = 0.5 * (BLOCK - 1) * 3**0.5 * spacing_mm
-    touched = distance.numpy() <= half_diagonal * 1.001
-    if closed:  # the sign changes at the surface and nowhere else
-        return touched.astype(np.int32)
-    # An open surface changes sign across its holes too: look wherever neighbours differ.
-    from scipy.ndimage import maximum_filter, minimum_filter
-
-    side = sign.numpy().reshape(blocks)
-    mixed = maximum_filter(side, 3, mode="nearest") != minimum_filter(side, 3, mode="nearest")
-    return (2 * (mixed.ravel() | touched)).astype(np.int32)
+        return values
+    sign = wp.zeros(shape, dtype=wp.int8)
+    launch(kernels.ask_sign, TOP_STEP, distance, sign)
+    for step in (2, 1, 1):
+        known, sign = sign, wp.zeros(shape, dtype=wp.int8)
+        launch(kernels.inherit_sign, step, distance, known, sign, on_mesh=False)
+        if step == 2:
+            launch(kernels.ask_sign, step, distance, sign)
+    launch(kernels.ask_sign, 1, distance, sign)
+    return values * sign.numpy()
 
 
 def _cap_holes(values: NDArray[np.float32], spacing_mm: float) -> None:
