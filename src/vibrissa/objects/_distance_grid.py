@@ -35,7 +35,25 @@ def distance_grid(
     device: str,
 ) -> tuple[NDArray[np.float32], str]:
     """Signed distances at the nodes, float32 in mm, and the sign rule that was used."""
-    wp, kernels = _warp()
+    with _quiet() as wp:
+        from vibrissa.objects import _distance_kernels as kernels
+
+        return _distance_grid(
+            wp, kernels, mesh, origin_mm, shape, spacing_mm, sign_rule, shell_offset_mm, device
+        )
+
+
+def _distance_grid(
+    wp: Any,
+    kernels: Any,
+    mesh: RepairedMesh,
+    origin_mm: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    spacing_mm: float,
+    sign_rule: str,
+    shell_offset_mm: float,
+    device: str,
+) -> tuple[NDArray[np.float32], str]:
     if device not in [str(known) for known in wp.get_devices()]:
         raise InputError(
             f"device = {device!r}: not a device of this computer; use 'cpu' or one of "
@@ -66,20 +84,19 @@ def distance_grid(
     return values, "winding" if signed else "unsigned"
 
 
-def _warp() -> tuple[Any, Any]:
-    """Warp and the kernels; the start of Warp is kept silent (it greets, and misses GPUs aloud)."""
+@contextmanager
+def _quiet() -> Iterator[Any]:
+    """Warp, started, and saying nothing but errors (it greets and reports what it compiles)."""
     import warp
 
     level = warp.config.log_level
     warp.config.log_level = warp.LOG_ERROR
     try:
-        with _native_stderr_closed():
+        with _native_stderr_closed():  # where it misses a GPU aloud
             warp.init()
+        yield warp
     finally:
         warp.config.log_level = level
-    from vibrissa.objects import _distance_kernels
-
-    return warp, _distance_kernels
 
 
 @contextmanager

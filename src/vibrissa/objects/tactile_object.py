@@ -152,9 +152,10 @@ class TactileObject:
         """Turned so that the axis that points up in the file (``"x"``, ``"y"``, ``"z"``) is +z."""
         if axis not in ("x", "y", "z"):
             raise refuse("axis", axis, "not an axis", "choose x, y or z")
-        # Cyclic permutations: x -> z, y -> x -> ... are proper rotations without rounding.
-        order = {"x": [1, 2, 0], "y": [2, 0, 1], "z": [0, 1, 2]}[axis]
-        return replace(self, vertices_mm=self.vertices_mm[:, order])
+        x, y, z = self.vertices_mm.T
+        # A quarter turn about a horizontal axis; the third horizontal axis keeps its heading.
+        turned = {"x": (-z, y, x), "y": (x, -z, y), "z": (x, y, z)}[axis]
+        return replace(self, vertices_mm=np.stack(turned, axis=1))
 
     def distance_field(
         self,

@@ -45,7 +45,7 @@ def make_kernel(real: Any) -> Any:
         stub: wp.array(dtype=V4)  # length, first moment, inertia, mass
         geometry: wp.array2d(dtype=V4)  # length, radius at start, radius at end, contact stiffness
         inertia: wp.array2d(dtype=V4)  # mass, first moment, transverse, transverse - axial
-        spring: wp.array2d(dtype=V3)  # stiffness, effective damping, rest angle
+        spring: wp.array2d(dtype=V4)  # stiffness, effective damping, rest angle, rounding
         rest_force: wp.array(dtype=real)  # base load below which a whisker may be put to rest
 
     @wp.struct
@@ -103,7 +103,7 @@ def make_kernel(real: Any) -> Any:
         drive: wp.array2d(dtype=V2)
         acceleration: wp.array2d(dtype=V2)
         contact: wp.array2d(dtype=wp.int32)  # 0 none, 1 near, 2 pressing
-        arc: wp.array2d(dtype=real)
+        lever: wp.array2d(dtype=V3)  # from the joint to the contact
         gap: wp.array2d(dtype=real)
         normal: wp.array2d(dtype=V3)
         surface_velocity: wp.array2d(dtype=V3)
@@ -277,6 +277,42 @@ def make_kernel(real: Any) -> Any:
         d1 = d10 + y * (d11 - d10)
         return d0 + x * (d1 - d0)
 
+    @wp.struct
+    class Curve:
+        """One link as it is felt: the corners at its joints are rounded off by parabolas.
+
+        The chain is the control polygon of a quadratic B-spline, which is what the bent beam looks
+        like: it touches each link and cuts the corners. All vectors are in the object's frame.
+        """
+
+        start: V3
+        tangent: V3
+        bend0: V3  # change of tangent at the joint where the link starts
+        bend1: V3  # and where it ends
+        reach0: real  # how far from the joint the rounding goes
+        reach1: real
+        length: real
+        shrink: real  # whisker radius at the start, plus the contact offset
+        taper: real
+
+    @wp.func
+    def felt_point(curve: Curve, arc: real):
+        x0 = wp.max(Real(1.0) - arc / curve.reach0, Real(0.0))
+        x1 = wp.max(Real(1.0) - (curve.length - arc) / curve.reach1, Real(0.0))
+        return (
+            arc * curve.tangent
+            + (Real(0.25) * curve.reach0 * x0 * x0) * curve.bend0
+            + (Real(0.25) * curve.reach1 * x1 * x1) * curve.bend1
+        )
+
+    @wp.func
+    def gap_at(scene: Scene, field: wp.int32, curve: Curve, arc: real):
+        return (
+            sample(scene, field, curve.start + felt_point(curve, arc))
+            - curve.shrink
+            - curve.taper * arc
+        )
+
     @wp.func
     def lowest_of_parabola(a: real, b: real, c: real):
         """Abscissa in [-1, 1] of the lowest point of the parabola through -1, 0 and 1."""
@@ -406,7 +442,8 @@ def make_kernel(real: Any) -> Any:
 
                     # --- kinematics, base to tip -------------------------------------------------
                     tx = V3(base_rotation[0, 0], base_rotation[1, 0], base_rotation[2, 0])
-                    stub_vector = stub[0] * tx
+                    root = tx
+                    stub_vector = stub[0] * root
                     if resting == 0 or stale == 1:
                         ty = V3(base_rotation[0, 1], base_rotation[1, 1], base_rotation[2, 1])
                         tz = V3(base_rotation[0, 2], base_rotation[1, 2], base_rotation[2, 2])
@@ -477,8 +514,23 @@ def make_kernel(real: Any) -> Any:
                         geometry = rods.geometry[whisker, i]
                         length = geometry[0]
                         half = Real(0.5) * length
-                        shrink = scene.offset + geometry[1]
-                        taper = (geometry[2] - geometry[1]) / length
+                        tangent = state.tangent[tid, i]
+                        bend0 = tangent - root
+                        if i > 0:
+                            bend0 = tangent - state.tangent[tid, i - 1]
+                        curve = Curve()
+                        curve.length = length
+                        curve.shrink = scene.offset + geometry[1]
+                        curve.taper = (geometry[2] - geometry[1]) / length
+                        curve.reach0 = rods.spring[whisker, i][3]
+                        curve.reach1 = half
+                        bend1 = zero3
+                        if i < n - 1:
+                            curve.reach1 = rods.spring[whisker, i + 1][3]
+                            bend1 = state.tangent[tid, i + 1] - tangent
+                        bow = Real(0.125) * length * (
+                            wp.length(bend0) + wp.length(bend1)
+                        )
                         best = Real(1.0e6)
                         bound = Real(1.0e6)
                         slot_hit = int(-1)
@@ -488,22 +540,27 @@ def make_kernel(real: Any) -> Any:
                             if field < 0:
                                 continue
                             back_turn = wp.transpose(state.pose_rotation[tid, slot])
-                            y = back_turn * (
+                            curve.start = back_turn * (
                                 state.position[tid, i] - state.pose_position[tid, slot]
                             )
-                            t = back_turn * state.tangent[tid, i]
-                            g2 = sample(scene, field, y + half * t) - shrink - taper * half
-                            if g2 > half + Real(0.05):
-                                bound = wp.min(bound, g2 - half)
+                            curve.tangent = back_turn * tangent
+                            g2 = (
+                                sample(scene, field, curve.start + half * curve.tangent)
+                                - curve.shrink
+                                - curve.taper * half
+                            )
+                            if g2 > half + bow + Real(0.05):
+                                bound = wp.min(bound, g2 - half - bow)
                                 continue
-                            g0 = sample(scene, field, y) - shrink
-                            g4 = sample(scene, field, y + length * t) - shrink - taper * length
+                            curve.bend0 = back_turn * bend0
+                            curve.bend1 = back_turn * bend1
                             quarter = Real(0.5) * half
-                            g1 = sample(scene, field, y + quarter * t) - shrink - taper * quarter
-                            arc = half + quarter
-                            g3 = sample(scene, field, y + arc * t) - shrink - taper * arc
+                            g0 = gap_at(scene, field, curve, Real(0.0))
+                            g1 = gap_at(scene, field, curve, quarter)
+                            g3 = gap_at(scene, field, curve, half + quarter)
+                            g4 = gap_at(scene, field, curve, length)
                             lowest = wp.min(wp.min(wp.min(g0, g1), wp.min(g2, g3)), g4)
-                            bound = wp.min(bound, lowest - Real(0.5) * quarter)
+                            bound = wp.min(bound, lowest - Real(0.5) * quarter - bow)
                             if lowest < best:
                                 best = lowest
                                 slot_hit = slot
@@ -519,7 +576,7 @@ def make_kernel(real: Any) -> Any:
                                     gb = g1
                                     gc = g2
                                 elif lowest == g3:
-                                    middle = arc
+                                    middle = half + quarter
                                     ga = g2
                                     gb = g3
                                     gc = g4
@@ -527,23 +584,21 @@ def make_kernel(real: Any) -> Any:
                                     width = Real(0.5) * quarter
                                     middle = width
                                     ga = g0
-                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
+                                    gb = gap_at(scene, field, curve, middle)
                                     gc = g1
                                 elif lowest == g4:
                                     width = Real(0.5) * quarter
                                     middle = length - width
                                     ga = g3
-                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
+                                    gb = gap_at(scene, field, curve, middle)
                                     gc = g4
                                 for _round in range(2):
                                     trial = middle + width * lowest_of_parabola(ga, gb, gc)
                                     width = Real(0.5) * width
                                     middle = wp.clamp(trial, width, length - width)
-                                    arc = middle - width
-                                    ga = sample(scene, field, y + arc * t) - shrink - taper * arc
-                                    gb = sample(scene, field, y + middle * t) - shrink - taper * middle
-                                    arc = middle + width
-                                    gc = sample(scene, field, y + arc * t) - shrink - taper * arc
+                                    ga = gap_at(scene, field, curve, middle - width)
+                                    gb = gap_at(scene, field, curve, middle)
+                                    gc = gap_at(scene, field, curve, middle + width)
                                 arc_hit = wp.clamp(
                                     middle + width * lowest_of_parabola(ga, gb, gc),
                                     Real(0.0),
@@ -563,24 +618,25 @@ def make_kernel(real: Any) -> Any:
                             if i < n - 1:
                                 minimum = 0
                         if minimum == 1:
-                            point = state.position[tid, i] + arc_hit * state.tangent[tid, i]
-                            away = point - state.pose_position[tid, slot_hit]
+                            curve.tangent = tangent
+                            curve.bend0 = bend0
+                            curve.bend1 = bend1
+                            lever = felt_point(curve, arc_hit)
+                            away = state.position[tid, i] + lever - state.pose_position[tid, slot_hit]
                             turn = state.pose_rotation[tid, slot_hit]
                             y = wp.transpose(turn) * away
                             field = scene.field[sweep, slot_hit]
-                            gap = sample(scene, field, y) - shrink - taper * arc_hit
+                            gap = sample(scene, field, y) - curve.shrink - curve.taper * arc_hit
                             # The object already stands where it will be when the step ends, so
                             # only the whisker's own velocity closes the gap.
-                            own = state.velocity[tid, i] + wp.cross(
-                                state.spin[tid, i], arc_hit * state.tangent[tid, i]
-                            )
+                            own = state.velocity[tid, i] + wp.cross(state.spin[tid, i], lever)
                             if gap < Real(0.02) + h * wp.length(own):
                                 normal = turn * normal_at(scene, field, y)
                                 near = 1
                                 state.contact[tid, i] = 1
                                 if gap + h * wp.dot(normal, own) < Real(0.0):
                                     state.contact[tid, i] = 2
-                                state.arc[tid, i] = arc_hit
+                                state.lever[tid, i] = lever
                                 state.gap[tid, i] = gap
                                 state.normal[tid, i] = normal
                                 state.surface_velocity[tid, i] = state.pose_velocity[
@@ -611,7 +667,7 @@ def make_kernel(real: Any) -> Any:
                                     lagged = wp.max(lagged, state.load[tid, i + 1])
                                 normal = state.normal[tid, i]
                                 own = state.velocity[tid, i] + wp.cross(
-                                    state.spin[tid, i], state.arc[tid, i] * state.tangent[tid, i]
+                                    state.spin[tid, i], state.lever[tid, i]
                                 )
                                 slip = own - state.surface_velocity[tid, i]
                                 slip = slip - wp.dot(slip, normal) * normal
@@ -635,9 +691,7 @@ def make_kernel(real: Any) -> Any:
                         for back in range(n):
                             i = n - 1 - back
                             body = rods.inertia[whisker, i]
-                            mass = body[0]
                             moment = body[1]
-                            transverse = body[2]
                             t = state.tangent[tid, i]
                             w = state.spin[tid, i]
                             roll = wp.dot(w, t)
@@ -645,8 +699,7 @@ def make_kernel(real: Any) -> Any:
                             pn = pn - (body[3] * roll) * wp.cross(w, t)
                             pf = pf + moment * (roll * w - wp.dot(w, w) * t)
                             if state.contact[tid, i] > 0:
-                                s = state.arc[tid, i]
-                                lever = s * t
+                                lever = state.lever[tid, i]
                                 drag = state.drag[tid, i]
                                 surface = state.surface_velocity[tid, i]
                                 own = state.velocity[tid, i] + wp.cross(w, lever)
@@ -673,15 +726,16 @@ def make_kernel(real: Any) -> Any:
                                 h0 = h0 + (net * arm[0]) * normal
                                 h1 = h1 + (net * arm[1]) * normal
                                 h2 = h2 + (net * arm[2]) * normal
-                                mass = mass + h * drag
-                                moment = moment + h * drag * s
-                                transverse = transverse + h * drag * s * s
-                                # The isotropic part of drag has no inertia about the link itself.
-                                body = V4(
-                                    mass, moment, transverse, body[3] + h * drag * s * s
-                                )
-                            ii = ii + sym_unit(transverse) - body[3] * sym_outer(t, t)
-                            mm = mm + sym_unit(mass)
+                                # Drag without direction, from which the normal's part is gone.
+                                drag = h * drag
+                                c = drag * lever
+                                ii = ii + sym_unit(wp.dot(c, lever)) - sym_outer(c, lever)
+                                mm = mm + sym_unit(drag)
+                                h0 = h0 + V3(Real(0.0), -c[2], c[1])
+                                h1 = h1 + V3(c[2], Real(0.0), -c[0])
+                                h2 = h2 + V3(-c[1], c[0], Real(0.0))
+                            ii = ii + sym_unit(body[2]) - body[3] * sym_outer(t, t)
+                            mm = mm + sym_unit(body[0])
                             c = moment * t
                             h0 = h0 + V3(Real(0.0), -c[2], c[1])
                             h1 = h1 + V3(c[2], Real(0.0), -c[0])
@@ -811,7 +865,7 @@ def make_kernel(real: Any) -> Any:
                             t = state.tangent[tid, i]
                             found = state.contact[tid, i]
                             if found > 0:
-                                lever = state.arc[tid, i] * t
+                                lever = state.lever[tid, i]
                                 normal = state.normal[tid, i]
                                 own = (
                                     state.velocity[tid, i]

@@ -108,7 +108,7 @@ class RodEngine:
         count, width = len(self.rods), self.max_links
         geometry = np.ones((count, width, 4), self._real)
         inertia = np.ones((count, width, 4), self._real)
-        spring = np.ones((count, width, 3), self._real)
+        spring = np.ones((count, width, 4), self._real)
         stub = np.zeros((count, 4), self._real)
         steps = np.zeros(count, np.int32)
         for w, rod in enumerate(self.rods):
@@ -142,7 +142,9 @@ class RodEngine:
                 axis=1,
             )
             # uN mm = 1e-3 mN mm; uN mm s = 1 mN mm ms.
-            spring[w, :n] = np.stack([stiffness * 1e-3, effective, rod.rest_angle_rad], axis=1)
+            spring[w, :n] = np.stack(
+                [stiffness * 1e-3, effective, rod.rest_angle_rad, _rounding_mm(rod)], axis=1
+            )
             stub[w] = (
                 rod.stub_length_mm,
                 UNITS_MASS * rod.stub_moment_g_mm,
@@ -156,7 +158,7 @@ class RodEngine:
         packed.stub = self._array(stub, build["V4"])
         packed.geometry = self._array(geometry, build["V4"])
         packed.inertia = self._array(inertia, build["V4"])
-        packed.spring = self._array(spring, build["V3"])
+        packed.spring = self._array(spring, build["V4"])
         rest = np.full(count, config.rest_moment_uN_mm / UN_PER_KERNEL_FORCE, self._real)
         packed.rest_force = self._array(rest, self._wp_real)
         return packed
@@ -271,11 +273,11 @@ class RodEngine:
 
         for name in ("angle", "rate", "drive", "acceleration"):
             setattr(state, name, make(v2))
-        for name in ("load", "clearance", "arc", "gap", "drag"):
+        for name in ("load", "clearance", "gap", "drag"):
             setattr(state, name, make(real))
         for name in (
             "axis1", "axis2", "tangent", "spin", "bias_angular", "bias_linear", "u1n", "u1f", "u2n",
-            "u2f", "inverse", "normal", "surface_velocity",
+            "u2f", "inverse", "lever", "normal", "surface_velocity",
         ):  # fmt: skip
             setattr(state, name, make(v3))
         for name in ("position", "velocity"):
@@ -415,6 +417,12 @@ def _damping_time_s(rod: Rod, omega: float, step_s: float) -> float:
     """
     angle = omega * step_s
     return float(np.expm1(2.0 * rod.damping_ratio * angle) / (angle * omega))
+
+
+def _rounding_mm(rod: Rod) -> np.ndarray:
+    """How far from each joint its corner is rounded for contact: half of the shorter neighbour."""
+    before = np.concatenate([[2.0 * rod.stub_length_mm], rod.link_length_mm[:-1]])
+    return 0.5 * np.minimum(before, rod.link_length_mm)
 
 
 def distance_fields(scenes: Sequence[Scene], config: SolverConfig) -> dict[str, DistanceField]:
