@@ -52,9 +52,7 @@ class DistanceFieldConfig:
         if not (math.isfinite(self.padding_mm) and self.padding_mm >= 0):
             raise refuse("padding_mm", self.padding_mm, "not a length", "give 0 mm or more")
         if self.sign_rule not in ("auto", "winding", "unsigned"):
-            raise refuse(
-                "sign_rule", self.sign_rule, "unknown", "choose auto, winding or unsigned"
-            )
+            raise refuse("sign_rule", self.sign_rule, "unknown", "choose auto, winding or unsigned")
 
     def digest(self, geometry_digest: str) -> str:
         """Digest of a geometry under these parameters; the device does not count."""
@@ -242,7 +240,9 @@ def _compute(
 
     mesh = repaired(vertices_mm, faces)
     if not len(mesh.faces):
-        raise refuse("faces", len(faces), "none of them has an area", "repair or leave out the mesh")
+        raise refuse(
+            "faces", len(faces), "none of them has an area", "repair or leave out the mesh"
+        )
     low, high = mesh.vertices_mm.min(axis=0), mesh.vertices_mm.max(axis=0)
     spacing = float(config.spacing_mm)
     # Nodes lie at whole multiples of the spacing, so that moving the box moves no node off them.

@@ -75,9 +75,7 @@ def repaired(vertices_mm: NDArray[np.float64], faces: NDArray[np.int32]) -> Repa
         faces: (m, 3), indices in range.
     """
     vertices, kept = merge_vertices(vertices_mm, faces.astype(np.int64))
-    distinct = (
-        (kept[:, 0] != kept[:, 1]) & (kept[:, 1] != kept[:, 2]) & (kept[:, 2] != kept[:, 0])
-    )
+    distinct = (kept[:, 0] != kept[:, 1]) & (kept[:, 1] != kept[:, 2]) & (kept[:, 2] != kept[:, 0])
     kept = kept[distinct]
     _, first = np.unique(np.sort(kept, axis=1), axis=0, return_index=True)
     kept = kept[np.sort(first)]

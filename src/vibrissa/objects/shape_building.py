@@ -129,7 +129,11 @@ def extrude(outline: ArrayLike, height: float, layers: int = 1, taper: float = 1
     rings[:, :, 2] = (height * level)[:, None]
     cap = triangulate(polygon)
     faces = np.concatenate(
-        [_lattice_faces(layers + 1, count, wrap_rows=False)[:, ::-1], cap[:, ::-1], cap + layers * count]
+        [
+            _lattice_faces(layers + 1, count, wrap_rows=False)[:, ::-1],
+            cap[:, ::-1],
+            cap + layers * count,
+        ]
     )
     return outward(rings.reshape(-1, 3), faces)
 

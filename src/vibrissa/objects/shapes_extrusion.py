@@ -106,5 +106,4 @@ def stairs(rng: np.random.Generator) -> Mesh:
     for n in range(steps):
         level = rise * (n + 1)
         outline += [(float(steps - n), level), (float(steps - n - 1), level)]
-    vertices, faces = _profile(outline, rng.uniform(0.7, 1.3) * steps)
-    return vertices, faces
+    return _profile(outline, rng.uniform(0.7, 1.3) * steps)

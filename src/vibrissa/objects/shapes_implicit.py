@@ -15,7 +15,9 @@ def superquadric(rng: np.random.Generator) -> Mesh:
     power = rng.uniform(0.6, 0.9)
     axes = rng.uniform(0.7, 1.0, 3)
 
-    def radius(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    def radius(
+        longitude: NDArray[np.float64], latitude: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         x = np.abs(np.cos(latitude) * np.cos(longitude)) / axes[0]
         y = np.abs(np.cos(latitude) * np.sin(longitude)) / axes[1]
         z = np.abs(np.sin(latitude)) / axes[2]
@@ -27,24 +29,22 @@ def superquadric(rng: np.random.Generator) -> Mesh:
 @shape("supershape")
 def supershape(rng: np.random.Generator) -> Mesh:
     """Gielis' superformula around and from pole to pole (Gielis 2003, doi 10.3732/ajb.90.3.333)."""
-    lobes, tilt_lobes = int(rng.integers(5, 9)), 2 * int(rng.integers(1, 3))
-    n1, n2 = rng.uniform(1.0, 2.0), rng.uniform(1.2, 2.5)
+    lobes, tilt_lobes = int(rng.integers(5, 9)), int(rng.choice([2, 4]))
+    n1, n2 = rng.uniform(1.0, 2.0), rng.uniform(2.4, 5.0)
     tilt_n1 = rng.uniform(2.0, 4.0)
 
     def gielis(angle: NDArray[np.float64], m: int, a: float, b: float) -> NDArray[np.float64]:
         part = np.abs(np.cos(m * angle / 4.0)) ** b + np.abs(np.sin(m * angle / 4.0)) ** b
         return np.clip(part, 0.05, None) ** (-1.0 / a)
 
-    around_low = float(gielis(np.array(0.0), lobes, n1, n2))
-
-    def radius(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-        around = gielis(longitude, lobes, n1, 2.0 * n2) / around_low
+    def radius(
+        longitude: NDArray[np.float64], latitude: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        around = gielis(longitude, lobes, n1, n2)
         # The lobes fade towards the poles, where all longitudes meet.
         fade = np.cos(latitude)
         return (1.0 + fade * (around - 1.0)) * gielis(latitude, tilt_lobes, tilt_n1, 2.0)
 
-    # An odd number of lobes closes only where the formula's period divides the turn.
-    lobes = lobes if lobes % 2 == 0 else lobes + 1
     return radial(radius, 64, 24 * lobes)
 
 

@@ -12,7 +12,9 @@ def _arc(
     centre: tuple[float, float], radius: float, start_deg: float, end_deg: float, count: int = 16
 ) -> NDArray[np.float64]:
     angle = np.radians(np.linspace(start_deg, end_deg, count))
-    return np.stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=1)
+    return np.stack(
+        [centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)], axis=1
+    )
 
 
 def _on_axis(line: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -24,7 +26,7 @@ def _on_axis(line: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @shape("ellipsoid")
 def ellipsoid(rng: np.random.Generator) -> Mesh:
-    """From a ball to a 2 : 1 egg-free ellipsoid of three axes."""
+    """Three axes in proportions up to 0.6 : 1."""
     vertices, faces = revolve(_on_axis(_arc((0.0, 0.0), 1.0, -90.0, 90.0, 41)))
     return vertices * rng.uniform(0.6, 1.0, 3), faces
 

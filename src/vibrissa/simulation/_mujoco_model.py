@@ -40,7 +40,7 @@ class MujocoOptions:
             sleeping whisker wakes a little late.
     """
 
-    contact_time_s: float = 3e-4
+    contact_time_s: float = 2e-4
     convex_threshold: float = 0.05
     friction_stiffness: float = 1.0
     tolerance: float = 1e-10
@@ -108,7 +108,6 @@ def build_model(
         "friction": [config.friction, 0.0, 0.0],
         "solref": [1e3 * options.contact_time_s, 1.0],
         "solimp": [IMPEDANCE, IMPEDANCE, 0.001, 0.5, 2.0],
-        "margin": 0.0,
     }
     for w, rod in enumerate(rods):
         _add_whisker(mujoco, spec, w, rod, config.contact_offset_mm, contact)
@@ -173,9 +172,8 @@ def _add_whisker(
             name=f"skin{w}_{i}",
             type=mujoco.mjtGeom.mjGEOM_CAPSULE,
             fromto=[0.0, 0.0, 0.0, at, 0.0, 0.0],
-            # The capsule is the set of points within its radius of the link, so that an object is
-            # felt at the offset from its surface, as in the rod solver.
-            size=[radius + offset_mm, 0.0, 0.0],
+            size=[radius, 0.0, 0.0],
+            margin=offset_mm,
             contype=0,
             conaffinity=1,
             **contact,

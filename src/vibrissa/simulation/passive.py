@@ -1,0 +1,160 @@
+"""Passive sweeps: an object glides past whiskers that stand still, as in the published data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vibrissa.core.errors import refuse
+from vibrissa.morphology.array import WhiskerArray
+from vibrissa.morphology.placement import HeadPose, axis_rotation
+from vibrissa.simulation.motion import Array, UniformMotion
+from vibrissa.simulation.scene import PlacedObject, Scene, still
+
+if TYPE_CHECKING:
+    from vibrissa.objects.tactile_object import TactileObject
+
+CLEAN_MARGIN_MM = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassiveSweep:
+    """One straight pass of an object along -y of the world, past the right side of the head.
+
+    Attributes:
+        theta_deg: the object is turned by this about world z, about the origin of its mesh.
+        distance_mm: smallest x of the turned object; the whisker bases stand at x = 0.4 to 1.3 mm.
+        height_mm: z of the origin of its mesh.
+        speed_mm_per_s: along -y.
+        spin_deg_per_s: turning about world z while it moves.
+        diagonal_mm: the mesh is scaled to this bounding-box diagonal; None leaves its size.
+        start: ``clean``: the leading face starts ``CLEAN_MARGIN_MM`` in front of the foremost
+            whisker; ``published``: the trailing face starts at ``start_y_mm``, as in the
+            published program, so that a large object begins inside the whiskers.
+        start_y_mm: for ``start="published"`` only.
+        duration_s: simulated time.
+        side: ``R`` past the right side; ``L`` is its mirror image, object and all.
+    """
+
+    theta_deg: float = 0.0
+    distance_mm: float = 5.0
+    height_mm: float = 0.0
+    speed_mm_per_s: float = 30.0
+    spin_deg_per_s: float = 0.0
+    diagonal_mm: float | None = 40.0
+    start: Literal["clean", "published"] = "clean"
+    start_y_mm: float = 16.0
+    duration_s: float = 1.0
+    side: Literal["R", "L"] = "R"
+
+    def __post_init__(self) -> None:
+        for name in ("theta_deg", "distance_mm", "height_mm", "spin_deg_per_s", "start_y_mm"):
+            if not np.isfinite(getattr(self, name)):
+                raise refuse(name, getattr(self, name), "not finite", "give a number")
+        for name in ("speed_mm_per_s", "duration_s"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise refuse(name, value, "must be positive", "give a number above 0")
+        if self.start not in ("clean", "published"):
+            raise refuse("start", self.start, "unknown", "choose clean or published")
+        if self.side not in ("R", "L"):
+            raise refuse("side", self.side, "unknown", "choose R or L")
+
+    def scene(
+        self,
+        shape: TactileObject,
+        array: WhiskerArray,
+        *,
+        head: HeadPose | None = None,
+        name: str | None = None,
+    ) -> Scene:
+        """Place an object.
+
+        Args:
+            shape: the object, in the orientation and about the origin of its mesh.
+            array: whose front a clean start keeps clear of.
+            head: pose of the head; by default the published one of passive sweeps.
+            name: name of the scene; by default the object's name and the varied parameters.
+        """
+        pose = head or HeadPose.published_passive()
+        sized = shape if self.diagonal_mm is None else shape.scaled_to_diagonal(self.diagonal_mm)
+        rotation = axis_rotation("z", self.theta_deg)
+        vertices = sized.vertices_mm @ rotation.T
+        low = vertices.min(axis=0)
+        if self.start == "clean":
+            front = float(rest_points_mm(array, pose)[..., 1].max())
+            y = front + CLEAN_MARGIN_MM - low[1]
+        else:
+            y = self.start_y_mm + low[1]
+        position = np.array([self.distance_mm - low[0], y, self.height_mm])
+        if self.side == "L":
+            # The mirror image of the right-hand sweep, about the head's own sagittal plane.
+            sized, rotation, position = _mirror(sized, rotation, position)
+            velocity = np.array([0.0, -self.speed_mm_per_s, 0.0])
+            pose = _mirrored_pose(pose)
+            spin = -self.spin_deg_per_s
+        else:
+            velocity = np.array([0.0, -self.speed_mm_per_s, 0.0])
+            spin = self.spin_deg_per_s
+        motion = UniformMotion(
+            position_mm=position,
+            velocity_mm_per_s=velocity,
+            rotation=rotation,
+            spin_rad_per_s=np.array([0.0, 0.0, np.deg2rad(spin)]),
+        )
+        varied = {
+            "theta_deg": self.theta_deg,
+            "distance_mm": self.distance_mm,
+            "height_mm": self.height_mm,
+            "speed_mm_per_s": self.speed_mm_per_s,
+            "diagonal_mm": self.diagonal_mm,
+            "start": self.start,
+        }
+        label = f"{shape.name} t{self.theta_deg:g} d{self.distance_mm:g} h{self.height_mm:g}"
+        return Scene(
+            objects=(PlacedObject(shape=sized, motion=motion),),
+            duration_s=self.duration_s,
+            head=still(pose),
+            name=name or label,
+            parameters=varied,
+        )
+
+
+def _mirror(
+    shape: TactileObject, rotation: Array, position: Array
+) -> tuple[TactileObject, Array, Array]:
+    """Reflect a placed object about the plane x = 0 of the world."""
+    flip = np.diag([-1.0, 1.0, 1.0])
+    mirrored = replace(
+        shape, vertices_mm=shape.vertices_mm @ flip, faces=shape.faces[:, ::-1].copy()
+    )
+    return mirrored, flip @ rotation @ flip, flip @ position
+
+
+def _mirrored_pose(pose: HeadPose) -> HeadPose:
+    flip = np.diag([-1.0, 1.0, 1.0])
+    return HeadPose(position_mm=flip @ pose.position_mm, rotation=flip @ pose.rotation @ flip)
+
+
+def rest_points_mm(array: WhiskerArray, head: HeadPose, points: int = 24) -> Array:
+    """Points ``(whisker, point, 3)`` along the whiskers at rest, in the world."""
+    return np.stack(
+        [
+            head.points_to_world_mm(
+                w.centreline_in_head_mm(np.linspace(0.0, w.length_mm, points))
+            )
+            for w in array
+        ]
+    )
+
+
+def published_1000hz(base: PassiveSweep | None = None) -> Iterator[PassiveSweep]:
+    """The 16 sweeps per object of the published 1000 Hz set (facts of the released scripts):
+    rotation {0, 30} + sweep direction {0, 90} degrees, height {-5, 0}, distance {5, 8} mm."""
+    template = base or PassiveSweep()
+    for turn, sweep, height, distance in product((0.0, 30.0), (0.0, 90.0), (-5.0, 0.0), (5.0, 8.0)):
+        yield replace(template, theta_deg=turn + sweep, height_mm=height, distance_mm=distance)

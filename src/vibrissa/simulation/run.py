@@ -1,0 +1,205 @@
+"""From scenes to a :class:`Sweep`: the one function that most users call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.manifest import Manifest
+from vibrissa.core.progress import progress
+from vibrissa.morphology.array import WhiskerArray
+from vibrissa.simulation.bases import base_poses
+from vibrissa.simulation.engine import RawSweeps, RodEngine
+from vibrissa.simulation.placement import PlacementCheck, check_placement
+from vibrissa.simulation.rod import Rod
+from vibrissa.simulation.scene import Scene, SolverConfig, frame_times_s
+from vibrissa.simulation.sweep import Sweep
+
+EngineName = Literal["rod", "mujoco"]
+
+
+class Engine(Protocol):
+    """What simulates a batch of scenes."""
+
+    rods: tuple[Rod, ...]
+
+    def run(self, scenes: Sequence[Scene]) -> RawSweeps:
+        """Loads at the bases; all scenes last equally long."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedScene:
+    """A scene that was not simulated, and why, in one sentence."""
+
+    scene: str
+    reason: str
+
+
+def make_engine(
+    array: WhiskerArray, config: SolverConfig | None = None, engine: EngineName = "rod"
+) -> Engine:
+    """Build an engine once for many batches.
+
+    Raises:
+        InputError: an unknown engine, or a device that is not there.
+        MissingExtraError: ``mujoco`` is not installed.
+    """
+    settings = config or SolverConfig()
+    if engine == "rod":
+        return RodEngine(array, settings)
+    if engine == "mujoco":
+        from vibrissa.simulation.mujoco_engine import MujocoEngine
+
+        return MujocoEngine(array, settings)
+    raise refuse("engine", engine, "unknown", "choose rod or mujoco")
+
+
+def check_scenes(
+    array: WhiskerArray,
+    scenes: Sequence[Scene],
+    config: SolverConfig | None = None,
+    *,
+    allow_overlap: bool = False,
+) -> tuple[list[Scene], list[SkippedScene], list[PlacementCheck]]:
+    """Part scenes into those to simulate and those refused; the third list has every check."""
+    settings = config or SolverConfig()
+    good: list[Scene] = []
+    refused: list[SkippedScene] = []
+    checks: list[PlacementCheck] = []
+    for scene in scenes:
+        check = check_placement(array, scene, settings)
+        checks.append(check)
+        reason = check.refusal(allow_overlap=allow_overlap)
+        if reason is None:
+            good.append(scene)
+        else:
+            refused.append(SkippedScene(scene=scene.name, reason=reason))
+    return good, refused, checks
+
+
+def simulate(
+    array: WhiskerArray,
+    scenes: Scene | Sequence[Scene],
+    config: SolverConfig | None = None,
+    *,
+    engine: EngineName = "rod",
+    allow_overlap: bool = False,
+    seed: int | None = None,
+    quiet: bool = True,
+) -> Sweep:
+    """Simulate one scene, or several of equal length, and return what the bases felt.
+
+    Args:
+        array: the whiskers.
+        scenes: what happens around them.
+        config: how to simulate; defaults suit mouse whiskers.
+        engine: ``rod``, or ``mujoco`` as an independent check (slow).
+        allow_overlap: simulate scenes in which whiskers start inside an object, as the published
+            data set does.
+        seed: recorded in the manifest if the scenes were drawn at random.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: a scene is badly placed; see :func:`check_scenes` to sort them beforehand.
+    """
+    batch = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    parts = list(
+        simulate_batches(
+            array, batch, config, batch=max(1, len(batch)), engine=engine,
+            allow_overlap=allow_overlap, seed=seed, quiet=quiet,
+        )
+    )  # fmt: skip
+    return parts[0]
+
+
+def simulate_batches(
+    array: WhiskerArray,
+    scenes: Sequence[Scene],
+    config: SolverConfig | None = None,
+    *,
+    batch: int = 64,
+    engine: EngineName = "rod",
+    allow_overlap: bool = False,
+    seed: int | None = None,
+    quiet: bool = True,
+) -> Iterator[Sweep]:
+    """Like :func:`simulate`, but yields a :class:`Sweep` for every ``batch`` scenes, so that any
+    number of scenes needs the memory of one batch."""
+    settings = config or SolverConfig()
+    if batch < 1:
+        raise refuse("batch", batch, "must be at least 1", "give 1 or more")
+    if not scenes:
+        raise refuse("scenes", [], "nothing to simulate", "give one scene or more")
+    good, refused, _ = check_scenes(array, scenes, settings, allow_overlap=allow_overlap)
+    if refused:
+        more = f" ({len(refused) - 1} more scenes are refused)" if len(refused) > 1 else ""
+        raise InputError(refused[0].reason + more + ".")
+    worker = make_engine(array, settings, engine)
+    with progress("simulating", total=len(good), unit="sweep", quiet=quiet) as bar:
+        for start in range(0, len(good), batch):
+            part = good[start : start + batch]
+            yield assemble(array, part, settings, worker.run(part), engine=engine, seed=seed)
+            bar.update(len(part))
+
+
+def assemble(
+    array: WhiskerArray,
+    scenes: Sequence[Scene],
+    config: SolverConfig,
+    raw: RawSweeps,
+    *,
+    engine: str = "rod",
+    seed: int | None = None,
+) -> Sweep:
+    """Give the engine's numbers their names, frames and manifest."""
+    times = frame_times_s(config, scenes[0].duration_s)
+    heads = []
+    still = True
+    for scene in scenes:
+        ends, rotations = scene.head.poses(times[[0, -1]])
+        stands = np.array_equal(rotations[0], rotations[1]) and not scene.head.knots_needed
+        still = still and stands and scene.whisking is None and np.array_equal(ends[0], ends[1])
+        heads.append(rotations[:1] if stands else scene.head.poses(times)[1])
+    longest = max(len(h) for h in heads)
+    head_rotation = np.stack([np.broadcast_to(h, (longest, 3, 3)) for h in heads])
+    bases = None
+    if still:
+        bases = np.stack(
+            [base_poses(array, s.head, None, np.zeros(1))[1][:, 0] for s in scenes]
+        ).astype(np.float32)
+    inputs = {p.shape.name: p.shape.digest for scene in scenes for p in scene.objects}
+    manifest = Manifest.of(
+        "sweep",
+        {
+            "engine": engine,
+            "solver": config,
+            "array": {
+                "species": array.species,
+                "parameters": array.parameters,
+                "source": array.source,
+            },
+        },
+        seed=seed,
+        inputs=inputs,
+    )
+    return Sweep(
+        force_moment=raw.force_moment,
+        contact=raw.contact,
+        whiskers=array.names,
+        rate_hz=config.rate_hz,
+        names=tuple(scene.name for scene in scenes),
+        labels=tuple(scene.label for scene in scenes),
+        parameters=tuple(scene.parameters for scene in scenes),
+        flagged=raw.flags != 0,
+        sampling=config.sampling,
+        head_rotation=head_rotation.astype(np.float32),
+        base_rotation=bases,
+        force_moment_world=raw.force_moment_world,
+        nodes_mm=raw.nodes_mm,
+        manifest=manifest,
+    )
