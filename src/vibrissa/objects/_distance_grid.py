@@ -17,8 +17,7 @@ TOP_STEP = 4
 """The coarsest lattice, in cells; a grid has a multiple of this many cells along each axis."""
 
 EXACT_WITHIN_MM = 3.0
-"""Distances up to this are exact to float32 rounding; larger ones are lower bounds, too small by
-about 0.1 mm at most except at ridges, where the closest point jumps (there by less than a cell)."""
+"""Distances up to this are exact to float32 rounding; larger ones are lower bounds."""
 
 ALMOST_NOTHING_INSIDE = 0.05
 """Share of the nodes within one cell of an open surface that must be inside it for it to count as

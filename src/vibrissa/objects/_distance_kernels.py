@@ -1,3 +1,5 @@
+# In Warp, int(0) declares a variable and 0 a constant:
+# ruff: noqa: UP018, RUF046
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false, reportArgumentType=false
 # pyright: reportInvalidTypeForm=false, reportCallIssue=false, reportIndexIssue=false
 # pyright: reportAttributeAccessIssue=false, reportReturnType=false

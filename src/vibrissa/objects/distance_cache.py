@@ -58,7 +58,10 @@ def cache_path(folder: Path, digest: str) -> Path:
 def read(folder: Path, digest: str) -> DistanceField | None:
     """The cached field of this digest, or None if there is no whole one."""
     try:
-        with np.load(cache_path(folder, digest), allow_pickle=False) as stored:
+        with (
+            cache_path(folder, digest).open("rb") as stream,
+            np.load(stream, allow_pickle=False) as stored,
+        ):
             header = json.loads(stored["header"].tobytes())
             values = np.ascontiguousarray(stored["values_mm"])
         if (

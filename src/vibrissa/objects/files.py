@@ -84,7 +84,7 @@ def read_object(
     title = name if name is not None else file.stem
     kind = label if label is not None else file.resolve().parent.name
     try:
-        raw = TactileObject(title, kind, vertices, faces, source=str(file))
+        raw = TactileObject(title, kind, vertices, faces.astype(np.int32), source=str(file))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     merged, renumbered = merge_vertices(raw.vertices_mm, raw.faces.astype(np.int64))

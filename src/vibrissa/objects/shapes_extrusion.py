@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vibrissa.objects.shape_building import Mesh, dense, extrude, outward, shape
+from vibrissa.objects.shape_building import Mesh, extrude, outward, shape
 
 
 def _regular(corners: int, turn: float = 0.0) -> NDArray[np.float64]:
@@ -15,7 +15,7 @@ def _regular(corners: int, turn: float = 0.0) -> NDArray[np.float64]:
 
 def _profile(outline: list[tuple[float, float]], length: float) -> Mesh:
     """A bar that lies on its side: the outline stands in x and z, the bar runs along y."""
-    vertices, faces = extrude(dense(outline, 0.25, closed=True), length, 8)
+    vertices, faces = extrude(outline, length, 8)
     return outward(vertices[:, [0, 2, 1]], faces[:, ::-1])
 
 
@@ -23,20 +23,20 @@ def _profile(outline: list[tuple[float, float]], length: float) -> Mesh:
 def box(rng: np.random.Generator) -> Mesh:
     """A cuboid with edges in proportions up to 1 : 2."""
     x, y, z = rng.uniform(0.5, 1.0, 3)
-    return extrude(dense([(-x, -y), (x, -y), (x, y), (-x, y)], 0.25, closed=True), 2.0 * z, 8)
+    return extrude([(-x, -y), (x, -y), (x, y), (-x, y)], 2.0 * z, 8)
 
 
 @shape("pyramid")
 def pyramid(rng: np.random.Generator) -> Mesh:
     """On three to five corners, height 0.8 to 1.6 base radii; the tip is all but sharp."""
-    outline = dense(_regular(int(rng.integers(3, 6))), 0.25, closed=True)
+    outline = _regular(int(rng.integers(3, 6)))
     return extrude(outline, rng.uniform(1.0, 2.0), 8, taper=0.04)
 
 
 @shape("prism")
 def prism(rng: np.random.Generator) -> Mesh:
     """A long bar on a triangle, pentagon or hexagon."""
-    outline = dense(_regular(int(rng.choice([3, 5, 6]))), 0.25, closed=True)
+    outline = _regular(int(rng.choice([3, 5, 6])))
     return extrude(outline, rng.uniform(2.5, 4.5), 10)
 
 
@@ -46,7 +46,7 @@ def star(rng: np.random.Generator) -> Mesh:
     points, depth = int(rng.integers(4, 8)), rng.uniform(0.35, 0.55)
     outline = _regular(2 * points)
     outline[1::2] *= depth
-    return extrude(dense(outline, 0.2, closed=True), rng.uniform(0.4, 0.8), 4)
+    return extrude(outline, rng.uniform(0.4, 0.8), 4)
 
 
 @shape("gear")
@@ -95,7 +95,7 @@ def cross(rng: np.random.Generator) -> Mesh:
     outline = [(width, -arm), (width, -width), (arm, -width), (arm, width)]
     outline += [(width, width), (width, arm), (-width, arm), (-width, width)]
     outline += [(-arm, width), (-arm, -width), (-width, -width), (-width, -arm)]
-    return extrude(dense(outline, 0.2, closed=True), rng.uniform(1.2, 2.2), 8)
+    return extrude(outline, rng.uniform(1.2, 2.2), 8)
 
 
 @shape("stairs")

@@ -41,7 +41,9 @@ def make_kernel(real: Any) -> Any:
 
         n_links: wp.array(dtype=wp.int32)
         n_steps: wp.array(dtype=wp.int32)
+        n_coarse: wp.array(dtype=wp.int32)  # fine steps in one coarse step
         step_ms: wp.array(dtype=wp.float64)
+        damping_ms: wp.array(dtype=real)  # joint damping over joint stiffness
         stub: wp.array(dtype=V4)  # length, first moment, inertia, mass
         geometry: wp.array2d(dtype=V4)  # length, radius at start, radius at end, contact stiffness
         inertia: wp.array2d(dtype=V4)  # mass, first moment, transverse, transverse - axial
@@ -76,6 +78,7 @@ def make_kernel(real: Any) -> Any:
         friction: real
         creep_speed: real
         skip: wp.int32
+        calm_speed: real  # largest change of velocity in a coarse step, mm per ms
 
     @wp.struct
     class State:
@@ -84,6 +87,7 @@ def make_kernel(real: Any) -> Any:
         angle: wp.array2d(dtype=V2)
         rate: wp.array2d(dtype=V2)
         load: wp.array2d(dtype=real)  # normal force of the last step
+        press: wp.array2d(dtype=real)  # and of the step being tried
         clearance: wp.array2d(dtype=real)
         resting: wp.array(dtype=wp.int32)
         flags: wp.array(dtype=wp.int32)
@@ -380,8 +384,9 @@ def make_kernel(real: Any) -> Any:
         whisker = first_thread + tid - sweep * n_whiskers
         n = rods.n_links[whisker]
         n_steps = rods.n_steps[whisker]
-        dt = rods.step_ms[whisker]
-        h = Real(dt)
+        fine = rods.step_ms[whisker]
+        n_coarse = rods.n_coarse[whisker]
+        calm = int(0)
         motion = scene.motion[sweep]
         n_knots = scene.base_position.shape[2]
         moving = n_knots > 1
@@ -409,9 +414,15 @@ def make_kernel(real: Any) -> Any:
             if sleep_frames > 0:
                 sleep_frames = sleep_frames - 1
             else:
-                for step in range(n_steps):
-                    # The step ends at this time; contacts are met there, loads belong there.
-                    time = wp.float64(frame_start + frame) * scene.frame_ms + dt * wp.float64(step)
+                step = int(0)
+                while step < n_steps:
+                    # A whisker that hardly accelerates takes one coarse, fully implicit step.
+                    stride = int(1)
+                    if calm == 1 and step % n_coarse == 0:
+                        stride = n_coarse
+                    dt = fine * wp.float64(stride)
+                    h = Real(dt)
+                    time = wp.float64(frame_start + frame) * scene.frame_ms + fine * wp.float64(step)
                     resting = state.resting[tid]
                     if moving:
                         knot = wp.min(wp.int32(time / scene.knot_ms), n_knots - 2)
@@ -650,6 +661,7 @@ def make_kernel(real: Any) -> Any:
                                 if state.contact[tid, i] == 2:
                                     pressing = 1
                         if pressing == 0:
+                            step = step + stride
                             continue
                         resting = 0
                         stale = 1
@@ -680,6 +692,8 @@ def make_kernel(real: Any) -> Any:
                     # --- dynamics: solve, correct the active set, solve again ---------------------
                     fn = zero3
                     ff = zero3
+                    hasty = Real(0.0)  # largest squared acceleration of a joint
+                    swaps = int(0)
                     for attempt in range(wp.static(CONTACT_PASSES)):
                         ii = sym_unit(Real(0.0))
                         mm = sym_unit(Real(0.0))
@@ -750,7 +764,10 @@ def make_kernel(real: Any) -> Any:
                             u2n = sym_times(ii, a2)
                             u1f = a1[0] * h0 + a1[1] * h1 + a1[2] * h2
                             u2f = a2[0] * h0 + a2[1] * h1 + a2[2] * h2
-                            extra = h * spring[1]
+                            damping = spring[1]
+                            if stride > 1:
+                                damping = spring[0] * (rods.damping_ms[whisker] + h)
+                            extra = h * damping
                             d11 = wp.dot(a1, u1n) + extra
                             d22 = wp.dot(a2, u2n) + extra
                             d12 = wp.dot(a1, u2n)
@@ -758,8 +775,8 @@ def make_kernel(real: Any) -> Any:
                             i11 = scale * d22
                             i12 = -scale * d12
                             i22 = scale * d11
-                            u1 = -spring[0] * a[0] - spring[1] * r[0] - wp.dot(a1, pn)
-                            u2 = -spring[0] * a[1] - spring[1] * r[1] - wp.dot(a2, pn)
+                            u1 = -spring[0] * a[0] - damping * r[0] - wp.dot(a1, pn)
+                            u2 = -spring[0] * a[1] - damping * r[1] - wp.dot(a2, pn)
                             state.u1n[tid, i] = u1n
                             state.u2n[tid, i] = u2n
                             state.u1f[tid, i] = u1f
@@ -843,6 +860,7 @@ def make_kernel(real: Any) -> Any:
                         alpha = base_spin_rate
                         linear = base_acceleration + wp.cross(alpha, stub_vector)
                         changed = int(0)
+                        hasty = Real(0.0)
                         for i in range(n):
                             linear = linear + state.bias_linear[tid, i]
                             alpha = alpha + state.bias_angular[tid, i]
@@ -875,20 +893,30 @@ def make_kernel(real: Any) -> Any:
                                 gap = state.gap[tid, i] + h * wp.dot(normal, own)
                                 press = wp.max(-rods.geometry[whisker, i][3] * gap, Real(0.0))
                                 if found == 2:
-                                    state.load[tid, i] = press
+                                    state.press[tid, i] = press
                                     if gap > Real(0.0):
                                         state.contact[tid, i] = 1
                                         changed = 1
                                 else:
-                                    state.load[tid, i] = Real(0.0)
+                                    state.press[tid, i] = Real(0.0)
                                     if gap < Real(0.0):
                                         state.contact[tid, i] = 2
                                         changed = 1
                             else:
-                                state.load[tid, i] = Real(0.0)
+                                state.press[tid, i] = Real(0.0)
                             linear = linear + wp.cross(alpha, rods.geometry[whisker, i][0] * t)
+                            hasty = wp.max(hasty, wp.length_sq(linear))
                         if changed == 0:
                             break
+                        swaps = swaps + 1
+
+                    span = Real(fine) * Real(n_coarse)
+                    calm = int(0)
+                    if swaps == 0 and n_coarse > 1:
+                        if hasty * span * span < scene.calm_speed * scene.calm_speed:
+                            calm = 1
+                    if stride > 1 and calm == 0:
+                        continue  # not calm after all: the same time again, in fine steps
 
                     # --- advance -----------------------------------------------------------------
                     broken = int(0)
@@ -906,6 +934,7 @@ def make_kernel(real: Any) -> Any:
                             state.flags[tid] = state.flags[tid] | wp.static(FLAG_ANGLE_CAPPED)
                         state.rate[tid, i] = r
                         state.angle[tid, i] = a
+                        state.load[tid, i] = state.press[tid, i]
                         if state.contact[tid, i] == 2:
                             touched = 1
                     if broken == 1:
@@ -928,11 +957,15 @@ def make_kernel(real: Any) -> Any:
                             + stub[1] * wp.cross(along, base_acceleration)
                             + stub[2] * wp.cross(along, sway)
                         )
-                    if output.average == 1 or step == n_steps - 1:
-                        force_sum = force_sum - wp.transpose(base_rotation) * ff
-                        moment_sum = moment_sum - wp.transpose(base_rotation) * fn
-                        force_world = force_world - ff
-                        moment_world = moment_world - fn
+                    step = step + stride
+                    if output.average == 1 or step == n_steps:
+                        weight = Real(1.0)
+                        if output.average == 1:
+                            weight = Real(stride)
+                        force_sum = force_sum - weight * (wp.transpose(base_rotation) * ff)
+                        moment_sum = moment_sum - weight * (wp.transpose(base_rotation) * fn)
+                        force_world = force_world - weight * ff
+                        moment_world = moment_world - weight * fn
 
             # --- end of the frame: write, and rest if nothing moves --------------------------------
             share = Real(1.0)

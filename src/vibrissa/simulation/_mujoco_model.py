@@ -226,9 +226,7 @@ def _located(
     )
 
 
-def surface_velocity(
-    model: Any, geoms: NDArray[np.int64], velocity: Array, spin: Array
-) -> Array:
+def surface_velocity(model: Any, geoms: NDArray[np.int64], velocity: Array, spin: Array) -> Array:
     """What MuJoCo takes as the surface velocity of the geoms of one moving rigid body.
 
     Args:

@@ -111,13 +111,16 @@ class RodEngine:
         spring = np.ones((count, width, 4), self._real)
         stub = np.zeros((count, 4), self._real)
         steps = np.zeros(count, np.int32)
+        coarse = np.ones(count, np.int32)
+        damping_s = np.zeros(count)
         for w, rod in enumerate(self.rods):
             n = rod.n_links
             omega = float(rod.angular_frequencies_rad_per_s(1)[0])
-            steps[w] = config.steps_per_frame(omega)
+            steps[w], coarse[w] = config.steps_per_frame(omega)
             step_s = config.frame_s / steps[w]
             stiffness = rod.stiffness_uN_mm
-            damping = _damping_time_s(rod, omega, step_s) * stiffness
+            damping_s[w] = _damping_time_s(rod, omega, step_s)
+            damping = damping_s[w] * stiffness
             # The step treats spring forces explicitly where damping alone keeps it stable, and
             # implicitly by as much as stability wants and no more (docs/physics.md).
             share = np.maximum(0.0, 0.5 - damping / (stiffness * step_s))
@@ -154,6 +157,8 @@ class RodEngine:
         packed = build["Rods"]()
         packed.n_links = self._array([rod.n_links for rod in self.rods], wp.int32)
         packed.n_steps = self._array(steps, wp.int32)
+        packed.n_coarse = self._array(coarse, wp.int32)
+        packed.damping_ms = self._array((1e3 * damping_s).astype(self._real), self._wp_real)
         packed.step_ms = self._array(1e3 * config.frame_s / steps, wp.float64)
         packed.stub = self._array(stub, build["V4"])
         packed.geometry = self._array(geometry, build["V4"])
@@ -228,6 +233,7 @@ class RodEngine:
         packed.friction = config.friction
         packed.creep_speed = 1e-3 * config.creep_speed_mm_per_s
         packed.skip = int(config.skip)
+        packed.calm_speed = 1e-3 * config.calm_speed_mm_per_s
         self._pack_fields(packed, list(fields.values()))
         return packed
 
@@ -273,7 +279,7 @@ class RodEngine:
 
         for name in ("angle", "rate", "drive", "acceleration"):
             setattr(state, name, make(v2))
-        for name in ("load", "clearance", "gap", "drag"):
+        for name in ("load", "press", "clearance", "gap", "drag"):
             setattr(state, name, make(real))
         for name in (
             "axis1", "axis2", "tangent", "spin", "bias_angular", "bias_linear", "u1n", "u1f", "u2n",

@@ -83,6 +83,10 @@ class SolverConfig:
         step_s: longest time step; each whisker takes the longest step that divides the frame, is
             no longer than this and resolves its first mode (``steps_per_radian``).
         steps_per_radian: steps while the first mode turns by one radian.
+        calm_speed_mm_per_s: while no joint of a whisker would change its velocity by more than this
+            in a coarse step, and no contact comes or goes, the whisker takes that coarse, fully
+            implicit step; otherwise, also in hindsight, fine ones. 0 means fine steps always.
+        calm_step_s: longest coarse step.
         links: moving links per whisker; None lets each whisker have what its accuracy needs.
         contact_offset_mm: the object is felt this far outside its surface. It gives thin and
             open walls a thickness; the published simulator has 0.5 mm.
@@ -104,6 +108,8 @@ class SolverConfig:
     sampling: Sampling = "average"
     step_s: float = 1e-4
     steps_per_radian: float = 2.5
+    calm_speed_mm_per_s: float = 3.0
+    calm_step_s: float = 5e-4
     links: int | None = None
     contact_offset_mm: float = 0.3
     contact_stiffness: float = 300.0
@@ -120,13 +126,15 @@ class SolverConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "rate_hz", "step_s", "steps_per_radian", "contact_stiffness", "creep_speed_mm_per_s",
+            "rate_hz", "step_s", "steps_per_radian", "calm_step_s", "contact_stiffness", "creep_speed_mm_per_s",
             "grid_spacing_mm",
         ):  # fmt: skip
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0.0 < value < math.inf):
                 raise refuse(name, value, "must be a positive finite number", "give one above 0")
-        for name in ("contact_offset_mm", "friction", "rest_moment_uN_mm"):
+        for name in (
+            "contact_offset_mm", "friction", "rest_moment_uN_mm", "calm_speed_mm_per_s"
+        ):  # fmt: skip
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0.0 <= value < math.inf):
                 raise refuse(name, value, "must be a finite number, 0 or more", "give 0 or more")
@@ -151,10 +159,14 @@ class SolverConfig:
         """Frames in a span of time; the last may not be cut."""
         return max(1, math.floor(duration_s * self.rate_hz + 1e-6))
 
-    def steps_per_frame(self, angular_frequency_rad_per_s: float) -> int:
-        """Time steps in one frame for a whisker with this first angular frequency."""
+    def steps_per_frame(self, angular_frequency_rad_per_s: float) -> tuple[int, int]:
+        """Fine steps in one frame, and fine steps in one coarse step, which divides the frame, for
+        a whisker with this first angular frequency."""
         longest = min(self.step_s, 1.0 / (self.steps_per_radian * angular_frequency_rad_per_s))
-        return max(1, math.ceil(self.frame_s / longest - 1e-9))
+        steps = max(1, math.ceil(self.frame_s / longest - 1e-9))
+        blocks = max(1, math.ceil(self.frame_s / self.calm_step_s - 1e-9))
+        coarse = math.ceil(steps / blocks) if self.calm_speed_mm_per_s > 0.0 else 1
+        return (coarse * blocks, coarse) if coarse > 1 else (steps, 1)
 
 
 def frame_times_s(config: SolverConfig, duration_s: float) -> Array:
