@@ -238,13 +238,38 @@ def make_kernel(real: Any) -> Any:
     def to_real(v: wp.vec3d):
         return V3(Real(v[0]), Real(v[1]), Real(v[2]))
 
+    @wp.struct
+    class Grid:
+        """One distance field, unpacked once for many samples."""
+
+        start: wp.int64
+        row: wp.int32
+        plane: wp.int32
+        top: V3
+        origin: V3
+        spacing: real
+        per_mm: real
+        padding: real
+
     @wp.func
-    def sample(scene: Scene, field: wp.int32, point: V3):
-        """Signed distance at a point of the object's frame; a lower bound outside the grid."""
-        spacing = scene.field_spacing[field]
+    def grid_of(scene: Scene, field: wp.int32):
+        grid = Grid()
         shape = scene.field_shape[field]
-        cell = (point - scene.field_origin[field]) / spacing
-        top = V3(Real(shape[0] - 1), Real(shape[1] - 1), Real(shape[2] - 1))
+        grid.start = scene.field_start[field]
+        grid.row = shape[2]
+        grid.plane = shape[1] * shape[2]
+        grid.top = V3(Real(shape[0] - 1), Real(shape[1] - 1), Real(shape[2] - 1))
+        grid.origin = scene.field_origin[field]
+        grid.spacing = scene.field_spacing[field]
+        grid.per_mm = Real(1.0) / grid.spacing
+        grid.padding = scene.field_padding[field]
+        return grid
+
+    @wp.func
+    def sample(distance: wp.array(dtype=wp.float32), grid: Grid, point: V3):
+        """Signed distance at a point of the object's frame; a lower bound outside the grid."""
+        cell = grid.per_mm * (point - grid.origin)
+        top = grid.top
         low = V3(
             wp.clamp(cell[0], Real(0.0), top[0]),
             wp.clamp(cell[1], Real(0.0), top[1]),
@@ -252,27 +277,27 @@ def make_kernel(real: Any) -> Any:
         )
         beyond = wp.length_sq(cell - low)
         if beyond > Real(0.0):
-            return scene.field_padding[field] + spacing * wp.sqrt(beyond)
-        i = wp.min(wp.int32(low[0]), shape[0] - 2)
-        j = wp.min(wp.int32(low[1]), shape[1] - 2)
-        k = wp.min(wp.int32(low[2]), shape[2] - 2)
+            return grid.padding + grid.spacing * wp.sqrt(beyond)
+        i = wp.int32(wp.min(low[0], top[0] - Real(1.0)))
+        j = wp.int32(wp.min(low[1], top[1] - Real(1.0)))
+        k = wp.int32(wp.min(low[2], top[2] - Real(1.0)))
         x = low[0] - Real(i)
         y = low[1] - Real(j)
         z = low[2] - Real(k)
-        row = shape[2]
-        plane = shape[1] * row
-        at = scene.field_start[field] + wp.int64(i * plane + j * row + k)
-        d000 = Real(scene.distance[at])
-        d001 = Real(scene.distance[at + wp.int64(1)])
+        row = grid.row
+        plane = grid.plane
+        at = grid.start + wp.int64(i * plane + j * row + k)
+        d000 = Real(distance[at])
+        d001 = Real(distance[at + wp.int64(1)])
         at2 = at + wp.int64(row)
-        d010 = Real(scene.distance[at2])
-        d011 = Real(scene.distance[at2 + wp.int64(1)])
+        d010 = Real(distance[at2])
+        d011 = Real(distance[at2 + wp.int64(1)])
         at3 = at + wp.int64(plane)
-        d100 = Real(scene.distance[at3])
-        d101 = Real(scene.distance[at3 + wp.int64(1)])
+        d100 = Real(distance[at3])
+        d101 = Real(distance[at3 + wp.int64(1)])
         at4 = at3 + wp.int64(row)
-        d110 = Real(scene.distance[at4])
-        d111 = Real(scene.distance[at4 + wp.int64(1)])
+        d110 = Real(distance[at4])
+        d111 = Real(distance[at4 + wp.int64(1)])
         d00 = d000 + z * (d001 - d000)
         d01 = d010 + z * (d011 - d010)
         d10 = d100 + z * (d101 - d100)
@@ -310,9 +335,9 @@ def make_kernel(real: Any) -> Any:
         )
 
     @wp.func
-    def gap_at(scene: Scene, field: wp.int32, curve: Curve, arc: real):
+    def gap_at(distance: wp.array(dtype=wp.float32), grid: Grid, curve: Curve, arc: real):
         return (
-            sample(scene, field, curve.start + felt_point(curve, arc))
+            sample(distance, grid, curve.start + felt_point(curve, arc))
             - curve.shrink
             - curve.taper * arc
         )
@@ -356,15 +381,15 @@ def make_kernel(real: Any) -> Any:
         state.pose_spin[tid, slot] = spin_of(turn, hermite4_slope(q0, q1, r0, r1, x, dt))
 
     @wp.func
-    def normal_at(scene: Scene, field: wp.int32, y: V3):
+    def normal_at(distance: wp.array(dtype=wp.float32), grid: Grid, y: V3):
         # Differences over two cells: the slope inside one trilinear cell is only first order.
-        s = scene.field_spacing[field]
+        s = grid.spacing
         z = Real(0.0)
         return wp.normalize(
             V3(
-                sample(scene, field, y + V3(s, z, z)) - sample(scene, field, y - V3(s, z, z)),
-                sample(scene, field, y + V3(z, s, z)) - sample(scene, field, y - V3(z, s, z)),
-                sample(scene, field, y + V3(z, z, s)) - sample(scene, field, y - V3(z, z, s)),
+                sample(distance, grid, y + V3(s, z, z)) - sample(distance, grid, y - V3(s, z, z)),
+                sample(distance, grid, y + V3(z, s, z)) - sample(distance, grid, y - V3(z, s, z)),
+                sample(distance, grid, y + V3(z, z, s)) - sample(distance, grid, y - V3(z, z, s)),
             )
         )
 
@@ -550,13 +575,14 @@ def make_kernel(real: Any) -> Any:
                             field = scene.field[sweep, slot]
                             if field < 0:
                                 continue
+                            grid = grid_of(scene, field)
                             back_turn = wp.transpose(state.pose_rotation[tid, slot])
                             curve.start = back_turn * (
                                 state.position[tid, i] - state.pose_position[tid, slot]
                             )
                             curve.tangent = back_turn * tangent
                             g2 = (
-                                sample(scene, field, curve.start + half * curve.tangent)
+                                sample(scene.distance, grid, curve.start + half * curve.tangent)
                                 - curve.shrink
                                 - curve.taper * half
                             )
@@ -566,13 +592,13 @@ def make_kernel(real: Any) -> Any:
                             curve.bend0 = back_turn * bend0
                             curve.bend1 = back_turn * bend1
                             quarter = Real(0.5) * half
-                            g0 = gap_at(scene, field, curve, Real(0.0))
-                            g1 = gap_at(scene, field, curve, quarter)
-                            g3 = gap_at(scene, field, curve, half + quarter)
-                            g4 = gap_at(scene, field, curve, length)
+                            g0 = gap_at(scene.distance, grid, curve, Real(0.0))
+                            g1 = gap_at(scene.distance, grid, curve, quarter)
+                            g3 = gap_at(scene.distance, grid, curve, half + quarter)
+                            g4 = gap_at(scene.distance, grid, curve, length)
                             lowest = wp.min(wp.min(wp.min(g0, g1), wp.min(g2, g3)), g4)
-                            bound = wp.min(bound, lowest - Real(0.5) * quarter - bow)
-                            if lowest < best:
+                            safe = lowest - Real(0.5) * quarter - bow
+                            if lowest < best and safe < Real(0.05):
                                 best = lowest
                                 slot_hit = slot
                                 # The bracket around the lowest sample: middle, half width, values.
@@ -581,6 +607,7 @@ def make_kernel(real: Any) -> Any:
                                 ga = g1
                                 gb = g2
                                 gc = g3
+                                inner = int(1)
                                 if lowest == g1:
                                     middle = quarter
                                     ga = g0
@@ -592,29 +619,39 @@ def make_kernel(real: Any) -> Any:
                                     gb = g3
                                     gc = g4
                                 elif lowest == g0:
+                                    inner = 0
                                     width = Real(0.5) * quarter
                                     middle = width
                                     ga = g0
-                                    gb = gap_at(scene, field, curve, middle)
+                                    gb = gap_at(scene.distance, grid, curve, middle)
                                     gc = g1
+                                    if gb < ga:
+                                        inner = 1
                                 elif lowest == g4:
+                                    inner = 0
                                     width = Real(0.5) * quarter
                                     middle = length - width
                                     ga = g3
-                                    gb = gap_at(scene, field, curve, middle)
+                                    gb = gap_at(scene.distance, grid, curve, middle)
                                     gc = g4
-                                for _round in range(2):
+                                    if gb < gc:
+                                        inner = 1
+                                if inner == 1:
                                     trial = middle + width * lowest_of_parabola(ga, gb, gc)
                                     width = Real(0.5) * width
                                     middle = wp.clamp(trial, width, length - width)
-                                    ga = gap_at(scene, field, curve, middle - width)
-                                    gb = gap_at(scene, field, curve, middle)
-                                    gc = gap_at(scene, field, curve, middle + width)
+                                    ga = gap_at(scene.distance, grid, curve, middle - width)
+                                    gb = gap_at(scene.distance, grid, curve, middle)
+                                    gc = gap_at(scene.distance, grid, curve, middle + width)
                                 arc_hit = wp.clamp(
                                     middle + width * lowest_of_parabola(ga, gb, gc),
                                     Real(0.0),
                                     length,
                                 )
+                                # Seen this closely, nothing of the link is nearer than this.
+                                least = wp.min(wp.min(ga, gb), gc)
+                                safe = wp.max(safe, wp.min(least, lowest) - Real(0.03))
+                            bound = wp.min(bound, safe)
                         state.clearance[tid, i] = wp.max(bound - Real(0.02), Real(0.0))
                         # A joint is a minimum only if the links on both of its sides fall to it;
                         # the link behind it then has the contact.
@@ -636,13 +673,13 @@ def make_kernel(real: Any) -> Any:
                             away = state.position[tid, i] + lever - state.pose_position[tid, slot_hit]
                             turn = state.pose_rotation[tid, slot_hit]
                             y = wp.transpose(turn) * away
-                            field = scene.field[sweep, slot_hit]
-                            gap = sample(scene, field, y) - curve.shrink - curve.taper * arc_hit
+                            grid = grid_of(scene, scene.field[sweep, slot_hit])
+                            gap = sample(scene.distance, grid, y) - curve.shrink - curve.taper * arc_hit
                             # The object already stands where it will be when the step ends, so
                             # only the whisker's own velocity closes the gap.
                             own = state.velocity[tid, i] + wp.cross(state.spin[tid, i], lever)
                             if gap < Real(0.02) + h * wp.length(own):
-                                normal = turn * normal_at(scene, field, y)
+                                normal = turn * normal_at(scene.distance, grid, y)
                                 near = 1
                                 state.contact[tid, i] = 1
                                 if gap + h * wp.dot(normal, own) < Real(0.0):

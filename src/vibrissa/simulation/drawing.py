@@ -1,6 +1,6 @@
 """Figures and films of arrays and sweeps; all return matplotlib figures or write whole files.
 
-No global state of matplotlib is read or changed: figures look the same whatever its settings.
+The settings of matplotlib are neither heeded nor left changed: figures look the same everywhere.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from vibrissa.core.errors import refuse, refuse_unknown
 from vibrissa.core.files import atomic_path
@@ -28,29 +27,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 Quantity = Literal["moment", "force"]
-
-CHANNEL_COLOURS: Final = ("#004488", "#BB5566", "#DDAA33")
-"""Colours of the x, y and z channels (P. Tol's high-contrast set, safe also in grey)."""
-CONTACT: Final = "#E9E9E9"
-THICKNESS_FACTOR: Final = 3.0
-"""Whiskers are drawn this many times thicker than they are."""
 
 _SUFFIXES: Final = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
     ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+_MOMENT_MAP: Final = "OrRd"
 _HEAD_AXES: Final = (", right", ", rostral", ", dorsal")
 _QUANTITIES: Final[dict[str, tuple[slice, float, str, str]]] = {
     "moment": (slice(3, 6), 1.0, "µN·mm", "M"),
     "force": (slice(0, 3), 1e-3, "mN", "F"),
 }
-
-
-# --- files -----------------------------------------------------------------------------------
 
 
 def save_figure(figure: Figure, path: Path | str) -> Path:
@@ -76,16 +65,10 @@ def save_figure(figure: Figure, path: Path | str) -> Path:
     return target
 
 
-# --- the array -------------------------------------------------------------------------------
-
-
 def draw_array(
-    array: WhiskerArray,
-    *,
-    head: HeadPose | None = None,
-    objects: Sequence[PlacedObject] = (),
-    time_s: float = 0.0,
-) -> Figure:
+    array: WhiskerArray, *, head: HeadPose | None = None,
+    objects: Sequence[PlacedObject] = (), time_s: float = 0.0,
+) -> Figure:  # fmt: skip
     """The whiskers at rest from the side and from above, at one scale, axes in mm.
 
     The side is the right one unless all whiskers are on the left. Whiskers are drawn three times
@@ -106,13 +89,9 @@ def draw_array(
     ribbons = []
     for whisker in array:
         s = np.linspace(0.0, whisker.length_mm, 40)
-        ribbons.append(
-            three.Ribbon(
-                points_mm=pose.points_to_world_mm(whisker.centreline_in_head_mm(s)),
-                widths_mm=2.0 * THICKNESS_FACTOR * whisker.radius_mm(s),
-                colour=three.row_colour(whisker.name),
-            )
-        )
+        points = pose.points_to_world_mm(whisker.centreline_in_head_mm(s))
+        widths = 2.0 * three.THICKNESS_FACTOR * whisker.radius_mm(s)
+        ribbons.append(three.Ribbon(points, widths, three.row_colour(whisker.name)))
     meshes = [three.DrawnMesh(placed) for placed in objects]
     bases = np.stack([ribbon.points_mm[0] for ribbon in ribbons])
     plane = three.plane_corners_mm(pose, bases)
@@ -122,8 +101,8 @@ def draw_array(
     near: Side = "R" if "R" in sides else "L"
     title = "From the right" if near == "R" else "From the left"
     title += "" if len(sides) == 1 else ", right side only"
-    y_from_behind = [[0, 1, 0], [0, 0, 1], [1 if near == "R" else -1, 0, 0]]
-    views = [(title, "yz", np.array(y_from_behind)), ("From above", "xy", np.eye(3))]
+    behind = [[0, 1, 0], [0, 0, 1], [1 if near == "R" else -1, 0, 0]]
+    views = [(title, np.array(behind)), ("From above", np.eye(3))]
     # Both panels at one scale: sizes in inches follow from the extents in mm.
     across, up = high[[1, 0]] - low[[1, 0]], high[[2, 1]] - low[[2, 1]]
     inch = min(10.2 / across.sum(), 6.0 / up.max())
@@ -131,7 +110,7 @@ def draw_array(
     at = 0.5 * (width - inch * across.sum() - 0.4)
     with three.style():
         figure = Figure(figsize=(width, height))
-        for k, (title, names, camera) in enumerate(views):
+        for k, (title, camera) in enumerate(views):
             size = inch * across[k], inch * up[k]
             box = (at / width, 0.55 / height, size[0] / width, size[1] / height)
             at += size[0] + 0.8
@@ -142,14 +121,10 @@ def draw_array(
             three.draw_plane(ax, camera, plane)
             dots = bases[shown] @ camera.T
             ax.plot(dots[:, 0], dots[:, 1], "o", color=three.INK, markersize=2.2, zorder=4)
-            for axis, limits, name in (
-                (ax.xaxis, ax.set_xlim, names[0]),
-                (ax.yaxis, ax.set_ylim, names[1]),
-            ):
-                j = "xyz".index(name)
-                limits(low[j], high[j])
+            ax.set(xlim=(low[1 - k], high[1 - k]), ylim=(low[2 - k], high[2 - k]))
+            for axis, j in ((ax.xaxis, 1 - k), (ax.yaxis, 2 - k)):
                 axis.set_major_locator(MultipleLocator(5 if inch > 0.15 else 10))
-                axis.set_label_text(f"{name}{_HEAD_AXES[j] if head is None else ''} (mm)")
+                axis.set_label_text(f"{'xyz'[j]}{_HEAD_AXES[j] if head is None else ''} (mm)")
             if near == "L" and k == 0:
                 ax.invert_xaxis()
         plane_key = Patch(fc=three.PLANE, ec=three.PLANE_EDGE, ls="--", label="sagittal plane")
@@ -157,9 +132,6 @@ def draw_array(
         keys = [*three.row_keys(array.names), base_key, plane_key]
         three.header(figure, f"{array.species.capitalize()}, {len(array)} whiskers", keys)
     return figure
-
-
-# --- traces ----------------------------------------------------------------------------------
 
 
 def draw_traces(
@@ -182,10 +154,8 @@ def draw_traces(
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
 
-    if not 0 <= index < len(sweep):
-        raise refuse("index", index, f"there are {len(sweep)} sweeps", "count them from 0")
+    three.check_index(sweep, index)
     if quantity not in _QUANTITIES:
         raise refuse_unknown("quantity", quantity, _QUANTITIES)
     part, factor, unit, letter = _QUANTITIES[quantity]
@@ -203,88 +173,55 @@ def draw_traces(
         )  # fmt: skip
         for block, (side, places) in enumerate(blocks.items()):
             inner = outer[block].subgridspec(len(GRID_ROWS), GRID_COLUMNS, hspace=0.14, wspace=0.08)
-            lowest: dict[int, Axes] = {}
             panels: dict[tuple[int, int], Axes] = {}
             for (row, column), which in sorted(places.items()):
                 at = GRID_COLUMNS - 1 - column if side == "L" else column
-                ax = figure.add_subplot(inner[row, at])
-                panels[row, at] = lowest[at] = ax
+                ax = panels[row, at] = figure.add_subplot(inner[row, at])
                 _trace_panel(ax, sweep, index, which, values[:, which])
                 ax.set_ylim(low - room, high + room)
+            # The time of one tick is enough and meets no neighbour.
+            tick_s = three.round_length(0.6 * len(values) / sweep.rate_hz)
             corner = panels[max(panels, key=lambda place: (place[0], -place[1]))]
-            for ax in lowest.values():
-                prune = None if ax is corner else "lower"
-                ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10], prune=prune))
+            for ax in {at: ax for (_, at), ax in panels.items()}.values():
+                ax.set_xticks([0.0, tick_s] if ax is corner else [tick_s])
                 ax.spines["bottom"].set_visible(True)
             if block == 0:
-                _value_bar(corner, high - low, unit)
+                three.value_bar(corner, high - low, unit)
         figure.supxlabel("Time (s)", fontsize=10, y=0.012)
-        figure.text(
-            0.18 / figure.get_figwidth(), 1.0 - 0.4 / figure.get_figheight(),
-            f"{quantity.capitalize()} at the whisker base, {frame} frame", va="top",
-        )  # fmt: skip
         keys = [
             Line2D([], [], color=colour, lw=1.8, label=f"${letter}_{axis}$")
-            for colour, axis in zip(CHANNEL_COLOURS, "xyz", strict=True)
+            for colour, axis in zip(three.CHANNEL_COLOURS, "xyz", strict=True)
         ]
-        contact = Patch(facecolor=CONTACT, label="contact")
-        three.header(figure, sweep.names[index], [*keys, contact])
+        contact = Patch(facecolor=three.CONTACT, label="contact")
+        below = f"{quantity.capitalize()} at the whisker base, {frame} frame"
+        three.header(figure, sweep.names[index], [*keys, contact], below)
     return figure
 
 
-def _trace_panel(ax: Axes, sweep: Sweep, index: int, which: int, values: Array) -> None:
+def _trace_panel(ax: Axes, sweep: Sweep, index: int, which: int, values: three.Array) -> None:
     name = sweep.whiskers[which]
     period = 1.0 / sweep.rate_hz
-    touching = np.flatnonzero(
-        np.diff(sweep.contact[index, :, which].astype(int), prepend=0, append=0)
-    )
-    spans = [(a * period, (b - a) * period) for a, b in touching.reshape(-1, 2).tolist()]
+    edges = np.flatnonzero(np.diff(sweep.contact[index, :, which], prepend=False, append=False))
+    spans = [(a * period, (b - a) * period) for a, b in edges.reshape(-1, 2).tolist()]
     if spans:
-        ax.broken_barh(spans, (0, 1), transform=ax.get_xaxis_transform(), color=CONTACT, lw=0)
+        ax.broken_barh(spans, (0, 1), transform=ax.get_xaxis_transform(), color=three.CONTACT, lw=0)
     ax.axhline(0.0, color="#BBBBBB", lw=0.5, zorder=1)
-    for channel, colour in enumerate(CHANNEL_COLOURS):
+    for channel, colour in enumerate(three.CHANNEL_COLOURS):
         ax.plot(sweep.times_s, values[:, channel], color=colour, lw=0.9, zorder=2)
     flagged = bool(sweep.flagged[index, which])
     ax.text(
         0.02, 0.98, f"{name} flagged" if flagged else name, transform=ax.transAxes, va="top",
         fontsize=8, color=three.INK, fontweight="bold" if flagged else "normal", zorder=3,
     )  # fmt: skip
-    ax.set_label(name)
-    ax.set_gid(name)
-    ax.set_xlim(0.0, values.shape[0] * period)
-    ax.set_yticks([])
-    ax.set_xticks([])
+    ax.set(label=name, gid=name, xlim=(0.0, len(values) * period), xticks=[], yticks=[])
     for edge in ("left", "bottom"):
         ax.spines[edge].set(visible=flagged, color="#CC3311" if flagged else three.INK)
 
 
-def _value_bar(ax: Axes, span: float, unit: str) -> None:
-    """A vertical scale bar left of a panel, in the panel's own scale."""
-    length = three.round_length(0.5 * span)
-    low, high = ax.get_ylim()
-    start = low + 0.06 * (high - low)
-    mixed = ax.get_yaxis_transform()
-    ax.plot(
-        [-0.06, -0.06], [start, start + length], color=three.INK, lw=2.0, transform=mixed,
-        clip_on=False, solid_capstyle="butt", label="scale bar",
-    )  # fmt: skip
-    ax.text(
-        -0.1, start + 0.5 * length, f"{length:g} {unit}", transform=mixed, rotation=90,
-        ha="right", va="center", fontsize=9,
-    )  # fmt: skip
-
-
-# --- snapshots and films ---------------------------------------------------------------------
-
-
 def contact_sheet(
-    sweep: Sweep,
-    scene: Scene,
-    index: int = 0,
-    *,
-    times_s: Sequence[float] | None = None,
-    n: int = 8,
-) -> Figure:
+    sweep: Sweep, scene: Scene, index: int = 0, *,
+    times_s: Sequence[float] | None = None, n: int = 8,
+) -> Figure:  # fmt: skip
     """Snapshots of whiskers and objects in one view and at one scale.
 
     Args:
@@ -300,9 +237,8 @@ def contact_sheet(
     """
     from matplotlib.figure import Figure
 
-    if not 0 <= index < len(sweep):
-        raise refuse("index", index, f"there are {len(sweep)} sweeps", "count them from 0")
-    which = _frames_at(sweep, index, times_s, n)
+    three.check_index(sweep, index)
+    which = three.frames_at(sweep, index, times_s, n)
     with three.style():
         stage = three.Stage(sweep, scene, index, which)
         columns = min(4, len(which))
@@ -312,42 +248,20 @@ def contact_sheet(
         height = 0.6 + rows * (0.3 + width / columns * up / across)
         figure = Figure(figsize=(width, height))
         grid = figure.add_gridspec(
-            rows, columns, left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height, wspace=0.04
-        )
+            rows, columns, left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height,
+            wspace=0.04, hspace=0.13,
+        )  # fmt: skip
         for k, frame in enumerate(which):
             ax = figure.add_subplot(grid[k // columns, k % columns])
-            stamp = stage.show(stage.dress(ax, scale_bar=k == 0), int(frame))
-            ax.set_title(stamp, loc="left", fontsize=9, pad=3)
+            ax.set_title(stage.show(stage.dress(ax, scale_bar=k == 0), int(frame)), fontsize=9)
         three.header(figure, sweep.names[index], three.row_keys(sweep.whiskers))
     return figure
 
 
-def _frames_at(sweep: Sweep, index: int, times_s: Sequence[float] | None, n: int) -> Indices:
-    ends = sweep.times_s
-    if times_s is not None:
-        times = np.atleast_1d(np.asarray(times_s, dtype=np.float64))
-        if not (len(times) and np.all((times >= 0.0) & (times <= ends[-1] + 1e-9))):
-            reason = f"the sweep lasts from 0 to {ends[-1]:g} s"
-            raise refuse("times_s", times.tolist(), reason, "give one or more times within it")
-    elif n < 1:
-        raise refuse("n", n, "no snapshots", "ask for 1 or more")
-    else:
-        touched = np.flatnonzero(sweep.contact[index].any(axis=1))
-        first, last = (touched[0], touched[-1]) if len(touched) else (0, len(ends) - 1)
-        margin = 0.04 * (ends[last] - ends[first])
-        times = np.linspace(ends[first] - margin, ends[last] + margin, n)
-    return np.abs(ends - times[:, None]).argmin(axis=1)
-
-
 def animate(
-    sweep: Sweep,
-    scene: Scene,
-    index: int = 0,
-    *,
-    path: Path | str,
-    frames: int = 60,
-    fps: float = 15.0,
-) -> Path:
+    sweep: Sweep, scene: Scene, index: int = 0, *,
+    path: Path | str, frames: int = 60, fps: float = 15.0,
+) -> Path:  # fmt: skip
     """A film of whiskers and objects beside a map of the moment at each whisker's base.
 
     Args:
@@ -374,8 +288,7 @@ def animate(
         raise refuse("frames", frames, "no pictures", "ask for 1 or more")
     if not 0.0 < fps <= 50.0:
         raise refuse("fps", fps, "not a speed that films play at", "choose above 0, at most 50")
-    if not 0 <= index < len(sweep):
-        raise refuse("index", index, f"there are {len(sweep)} sweeps", "count them from 0")
+    three.check_index(sweep, index)
     count = sweep.force_moment.shape[1]
     which = np.linspace(0, count - 1, min(frames, count)).round().astype(int)
     with three.style():
@@ -391,16 +304,24 @@ class _Film:
     def __init__(self, sweep: Sweep, stage: three.Stage, index: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
 
         self._stage = stage
         self._moments = np.linalg.norm(sweep.force_moment[index, :, :, 3:], axis=-1)
         self._contact = sweep.contact[index]
-        self._figure = Figure(figsize=(9.0, 4.8), dpi=100)
+        # In inches: the view fills its frame and the maps stand to its right.
+        across, up, _ = stage.high - stage.low
+        self._right = min(5.2, 3.84 * across / up) + 0.8
+        self._size = np.array([self._right + 3.1, 4.8])
+        self._figure = Figure(figsize=tuple(self._size.round(2)), dpi=100)
         self._canvas = FigureCanvasAgg(self._figure)
-        self._painter = stage.dress(self._figure.add_axes((0.01, 0.02, 0.58, 0.8)), scale_bar=True)
-        self._time = self._figure.text(0.03, 0.86, "", va="top", fontsize=11)
+        view = self._axes(0.18, 0.1, self._right - 0.8, 3.84)
+        self._painter = stage.dress(view, scale_bar=True)
+        self._time = self._figure.text(0.18 / self._size[0], 0.885, "", va="top", fontsize=11)
         self._maps = self._draw_maps(sweep)
-        three.header(self._figure, sweep.names[index], three.row_keys(sweep.whiskers))
+        dot = Line2D([], [], color=three.INK, marker="o", ms=4.5, ls="", label="contact")
+        keys = [*three.row_keys(sweep.whiskers), dot]
+        three.header(self._figure, sweep.names[index], keys)
         self._moving = [*self._painter.artists, self._time]
         self._moving += [artist for part in self._maps for artist in part[1:]]
         for artist in self._moving:
@@ -408,34 +329,36 @@ class _Film:
         self._canvas.draw()
         self._still = self._canvas.copy_from_bbox(self._figure.bbox)
 
-    def _draw_maps(self, sweep: Sweep) -> list[tuple[Indices, PolyCollection, Line2D]]:
+    def _axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
+        across, up = self._size
+        return self._figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+    def _draw_maps(self, sweep: Sweep) -> list[tuple[three.Indices, PolyCollection, Line2D]]:
         from matplotlib.collections import PolyCollection
 
         blocks = three.grid_blocks(sweep.whiskers)
         cells = PolyCollection([])
         found = []
         for k, (side, places) in enumerate(blocks.items()):
-            low, high = (0.26, 0.54) if len(blocks) == 1 else (0.57 - 0.36 * k, 0.27)
-            ax = self._figure.add_axes((0.655, low, 0.32, high), label=side, aspect="equal")
+            low, high = (1.25, 2.6) if len(blocks) == 1 else (2.85 - 1.7 * k, 1.2)
+            ax = self._axes(self._right, low, 2.9, high)
             table = np.array([(row, column, which) for (row, column), which in places.items()])
             corners = table[:, None, 1::-1] + np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) - 0.5
-            cells = PolyCollection(list(corners), cmap="OrRd", edgecolors="#AAAAAA", lw=0.6)
-            cells.set_clim(0.0, self._moments.max() or 1.0)
+            cells = PolyCollection(list(corners), cmap=_MOMENT_MAP, ec="#AAAAAA", lw=0.6)
+            cells.set(clim=(0.0, self._moments.max() or 1.0), clip_on=False)
             ax.add_collection(cells)
             (dots,) = ax.plot([], [], "o", color=three.INK, mec="white", mew=0.6, ms=4.5)
-            ax.set(xlim=(-0.52, GRID_COLUMNS - 0.48), ylim=(len(GRID_ROWS) - 0.48, -0.52))
-            ax.set_xticks(range(GRID_COLUMNS))
-            ax.set_yticks(range(len(GRID_ROWS)), GRID_ROWS)
+            ax.set(xlim=(-0.5, GRID_COLUMNS - 0.5), ylim=(len(GRID_ROWS) - 0.5, -0.5))
+            ax.set(xticks=range(GRID_COLUMNS), yticks=range(len(GRID_ROWS)), aspect="equal")
+            ax.set(yticklabels=list(GRID_ROWS), title={"L": "Left", "R": "Right"}[side], label=side)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
-            ax.set_title({"L": "Left", "R": "Right"}[side], loc="left", fontsize=9, pad=2)
             if side == "L":
                 ax.invert_xaxis()
             found.append((table, cells, dots))
-        bar = self._figure.colorbar(
-            cells, cax=self._figure.add_axes((0.655, 0.13, 0.32, 0.025)), orientation="horizontal",
-            label="Moment (µN·mm)",
-        )  # fmt: skip
+        scale = self._axes(self._right, 0.6, 2.9, 0.12)
+        bar = self._figure.colorbar(cells, cax=scale, orientation="horizontal")
+        bar.set_label("Moment (µN·mm)")
         bar.outline.set_visible(False)
         return found
 
@@ -447,32 +370,22 @@ class _Film:
             rows, columns, _ = table[self._contact[frame, table[:, 2]]].T
             dots.set_data(columns, rows)
 
-    def write_gif(self, path: Path, frames: Indices, fps: float) -> None:
+    def write_gif(self, path: Path, frames: three.Indices, fps: float) -> None:
         """Render each frame onto the still background and write all with one palette."""
-        from matplotlib import colormaps
-        from PIL import Image
-
         pictures = []
         for frame in frames:
             self.update(int(frame))
             self._canvas.restore_region(self._still)
             for artist in self._moving:
                 self._figure.draw_artist(artist)
-            pixels = np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
-            pictures.append(Image.fromarray(pixels))
-        # One palette for all, from a few frames, keeps still parts still and the file small.
-        some = [np.asarray(pictures[k]) for k in np.linspace(0, len(pictures) - 1, 5).astype(int)]
-        colours = Image.fromarray(np.concatenate(some)).quantize(192).getpalette() or []
-        scale = (255 * colormaps["OrRd"](np.linspace(0, 1, 62))[:, :3]).round().astype(int)
-        palette = Image.new("P", (1, 1))
-        palette.putpalette([*colours[: 3 * 192], *scale.ravel().tolist(), *[255] * 3, *[34] * 3])
-        flat = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+            pictures.append(np.asarray(self._canvas.buffer_rgba())[..., :3].copy())
+        flat = three.with_one_palette(pictures, _MOMENT_MAP)
         flat[0].save(
             path, format="GIF", save_all=True, append_images=flat[1:], loop=0,
             duration=round(1000.0 / fps), optimize=False,
         )  # fmt: skip
 
-    def write_mp4(self, path: Path, frames: Indices, fps: float) -> None:
+    def write_mp4(self, path: Path, frames: three.Indices, fps: float) -> None:
         from matplotlib.animation import FFMpegWriter
 
         writer = FFMpegWriter(fps=round(fps))

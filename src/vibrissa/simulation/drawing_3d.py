@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
     from vibrissa.simulation.scene import PlacedObject, Scene
     from vibrissa.simulation.sweep import Sweep
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 ROW_COLOURS: Final = {
     "A": "#D55E00",
@@ -36,6 +38,11 @@ ROW_COLOURS: Final = {
     "E": "#0072B2",
 }
 """Colours of the whisker rows in all figures (Okabe and Ito, safe for colour-blind readers)."""
+CHANNEL_COLOURS: Final = ("#004488", "#BB5566", "#DDAA33")
+"""Colours of the x, y and z channels (P. Tol's high-contrast set, safe also in grey)."""
+CONTACT: Final = "#E9E9E9"
+THICKNESS_FACTOR: Final = 3.0
+"""Whiskers are drawn this many times thicker than they are."""
 OTHER_ROW_COLOUR: Final = "#7F7F7F"
 INK: Final = "#222222"
 PLANE: Final = "#F1F1F1"
@@ -43,23 +50,16 @@ PLANE_EDGE: Final = "#9A9A9A"
 OBJECT: Final = (0.80, 0.81, 0.84)
 
 _STYLE: Final = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.linewidth": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "vibrissa",
-    "pdf.fonttype": 42,
-}
+    "font.family": ["DejaVu Sans"], "font.size": 9.0, "text.color": INK,
+    "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.titlelocation": "left", "axes.titlesize": 10.0, "axes.titlepad": 4.0,
+    "xtick.labelsize": 8.0, "ytick.labelsize": 8.0, "legend.frameon": False,
+    "svg.fonttype": "none", "svg.hashsalt": "vibrissa", "pdf.fonttype": 42,
+}  # fmt: skip
 
 MOST_FACES: Final = 4000
 _PIECES_ALONG: Final = 12
-_LIGHT = np.array([-0.45, 0.65, 0.61])
+_LIGHT = np.array([-0.4, 0.3, 0.87])
 _LIGHT = _LIGHT / np.linalg.norm(_LIGHT)
 
 
@@ -128,7 +128,7 @@ class DrawnMesh:
         # An open surface, or one not oriented throughout, shows both of its sides.
         kept = (normals[:, 2] > 0) | (not self._closed)
         normals = normals[kept] * np.where(normals[kept, 2:] < 0, -1.0, 1.0)
-        shade = 0.72 + 0.36 * np.clip(normals @ _LIGHT, 0.0, 1.0)
+        shade = 0.74 + 0.32 * (normals @ _LIGHT)
         colours = np.ones((len(shade), 4))
         colours[:, :3] = np.clip(shade[:, None] * np.array(OBJECT), 0.0, 1.0)
         return world[kept] @ camera.T, colours
@@ -245,8 +245,9 @@ class Stage:
         self._nodes = sweep.nodes_mm[index].astype(np.float64)
         self._colours = [row_colour(name) for name in sweep.whiskers]
         self._meshes = [DrawnMesh(placed) for placed in scene.objects]
-        position, rotation = scene.head.poses(self.times_s[shown[:1]])
-        head = HeadPose(position_mm=position[0], rotation=rotation[0])
+        positions, rotations = scene.head.poses(self.times_s[shown])
+        head = HeadPose(position_mm=positions[0], rotation=rotations[0])
+        self._still = max(np.ptp(positions, axis=0).max(), np.ptp(rotations, axis=0).max()) < 1e-6
         sides = {parse_name(name).side for name in sweep.whiskers}
         lateral = 0.2 * (("R" in sides) - ("L" in sides))
         toward = head.directions_to_world([lateral, -0.35, 0.92])
@@ -258,9 +259,10 @@ class Stage:
     def dress(self, ax: Axes, *, scale_bar: bool) -> Painter:
         """Limits, sagittal plane and, if wanted, a scale bar; returns what paints the rest."""
         ax.spines[:].set(visible=True, color="#DDDDDD")
-        ax.set(xticks=[], yticks=[])
+        ax.set(xticks=[], yticks=[], anchor="NW")
         ax.set(xlim=(self.low[0], self.high[0]), ylim=(self.low[1], self.high[1]), aspect="equal")
-        draw_plane(ax, self._camera, self._plane)
+        if self._still:
+            draw_plane(ax, self._camera, self._plane)
         if scale_bar:
             length = round_length(0.25 * (self.high[0] - self.low[0]))
             x, y, _ = self.low + 0.03 * (self.high - self.low)
@@ -306,14 +308,15 @@ def round_length(longest: float) -> float:
     return float(max(m * power for m in (1.0, 2.0, 5.0) if m * power <= longest * (1 + 1e-9)))
 
 
-def header(figure: Figure, text: str, keys: Sequence[Artist]) -> None:
-    """A bold first line, shortened in the middle where it is very long, and the keys beside it."""
+def header(figure: Figure, text: str, keys: Sequence[Artist], below: str = "") -> None:
+    """A bold first line, shortened where very long, a line below it and the keys beside it."""
     shown = text if len(text) <= 60 else f"{text[:29]}\N{HORIZONTAL ELLIPSIS}{text[-30:]}"
     width, height = figure.get_size_inches()
     figure.text(
         0.18 / width, 1.0 - 0.14 / height, shown, va="top", fontsize=11, fontweight="bold",
         parse_math=False,
     )  # fmt: skip
+    figure.text(0.18 / width, 1.0 - 0.4 / height, below, va="top")
     figure.legend(
         handles=list(keys), loc="upper right", ncols=len(keys), handlelength=1.4,
         columnspacing=1.2, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.5,
@@ -334,3 +337,62 @@ def grid_blocks(names: Sequence[str]) -> dict[Side, dict[tuple[int, int], int]]:
     for which, name in enumerate(names):
         found[parse_name(name).side][grid_place(name)] = which
     return {side: places for side, places in found.items() if places}
+
+
+def check_index(sweep: Sweep, index: int) -> None:
+    """Refuse a sweep that is not there."""
+    if not 0 <= index < len(sweep):
+        raise refuse("index", index, f"there are {len(sweep)} sweeps", "count them from 0")
+
+
+def value_bar(ax: Axes, span: float, unit: str) -> None:
+    """A vertical scale bar left of a panel, in the panel's own scale."""
+    length = round_length(0.5 * span)
+    low, high = ax.get_ylim()
+    start = low + 0.06 * (high - low)
+    mixed = ax.get_yaxis_transform()
+    ax.plot(
+        [-0.06, -0.06], [start, start + length], color=INK, lw=2.0, transform=mixed,
+        clip_on=False, solid_capstyle="butt", label="scale bar",
+    )  # fmt: skip
+    ax.text(
+        -0.1, start + 0.5 * length, f"{length:g} {unit}", transform=mixed, rotation=90,
+        ha="right", va="center", fontsize=9,
+    )  # fmt: skip
+
+
+def frames_at(sweep: Sweep, index: int, times_s: Sequence[float] | None, n: int) -> Indices:
+    """Frames nearest to the times; without any, ``n`` over the contact or the whole sweep."""
+    ends = sweep.times_s
+    if times_s is not None:
+        times = np.atleast_1d(np.asarray(times_s, dtype=np.float64))
+        if not (len(times) and np.all((times >= 0.0) & (times <= ends[-1] + 1e-9))):
+            reason = f"the sweep lasts from 0 to {ends[-1]:g} s"
+            raise refuse("times_s", times.tolist(), reason, "give one or more times within it")
+    elif n < 1:
+        raise refuse("n", n, "no snapshots", "ask for 1 or more")
+    else:
+        touched = np.flatnonzero(sweep.contact[index].any(axis=1))
+        first, last = (touched[0], touched[-1]) if len(touched) else (0, len(ends) - 1)
+        margin = 0.04 * (ends[last] - ends[first])
+        times = np.linspace(ends[first] - margin, ends[last] + margin, n)
+    return np.abs(ends - times[:, None]).argmin(axis=1)
+
+
+def with_one_palette(pictures: Sequence[np.ndarray], colour_map: str) -> list[Image]:
+    """Pictures (row, column, 3) uint8 with one palette: what is still stays so, white is white."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    some = [pictures[k] for k in np.linspace(0, len(pictures) - 1, 5).astype(int)]
+    common = Image.fromarray(np.concatenate(some)).quantize(192).getpalette() or []
+    extra = (255 * colormaps[colour_map](np.linspace(0, 1, 62))[:, :3]).round().astype(int)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(([255] * 3 + extra.ravel().tolist() + common)[: 3 * 256])
+    flat = []
+    for pixels in pictures:
+        picture = Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE)
+        white = Image.fromarray((pixels == 255).all(axis=-1))
+        picture.paste(0, mask=white)
+        flat.append(picture)
+    return flat
