@@ -12,14 +12,18 @@ import vibrissa
 from vibrissa.core.errors import InputError
 from vibrissa.morphology.placement import HeadPose
 from vibrissa.objects.tactile_object import TactileObject
-from vibrissa.simulation.motion import UniformMotion, turn
+from vibrissa.simulation.motion import UniformMotion, quaternions, turn
 from vibrissa.simulation.scene import PlacedObject, Scene, SolverConfig
 
 mujoco = pytest.importorskip("mujoco", reason="mujoco is not installed")
 if not hasattr(mujoco.mjtIntegrator, "mjINT_DISCRETE"):
     pytest.skip("mujoco is older than 3.13", allow_module_level=True)
 
-from vibrissa.simulation._mujoco_model import surface_velocity  # noqa: E402
+from vibrissa.simulation._mujoco_model import (  # noqa: E402
+    add_whisker,
+    set_options,
+    surface_velocity,
+)
 from vibrissa.simulation._mujoco_pieces import decompose  # noqa: E402
 from vibrissa.simulation.engine import RodEngine  # noqa: E402
 from vibrissa.simulation.mujoco_engine import MujocoEngine, MujocoOptions  # noqa: E402
@@ -231,6 +235,67 @@ def test_rod_engine_agrees_on_a_spinning_object():
         moments.append(one.force_moment[0])
     # Friction follows the surface, not the object's path alone.
     assert np.abs(moments[0] - moments[1]).max() > 0.1 * np.abs(moments[0]).max()
+
+
+class NoddingHead:
+    """A head that shakes about z while it moves to and fro."""
+
+    knots_needed = True
+
+    def angle_rad(self, times_s):
+        return 0.4 * (1.0 - np.cos(2.0 * np.pi * 12.0 * np.asarray(times_s)))
+
+    def poses(self, times_s):
+        times = np.asarray(times_s)
+        sway = np.sin(2.0 * np.pi * 15.0 * times)[:, None] ** 2 * np.array([0.5, -0.8, 0.3])
+        return sway, turn(self.angle_rad(times)[:, None] * np.array([0.0, 0.0, 1.0]))
+
+    def state(self, time_s):
+        """Coordinates (x, y, z, angle) and their rates per ms."""
+        span = time_s + np.array([-1e-5, 0.0, 1e-5])
+        all_three = np.concatenate([self.poses(span)[0], self.angle_rad(span)[:, None]], axis=1)
+        return all_three[1], 1e-3 * (all_three[2] - all_three[0]) / 2e-5
+
+
+def test_rod_engine_agrees_on_inertial_loads_of_a_moving_head():
+    array = ARRAY.select(["RC1"])
+    head, frames, huge = NoddingHead(), 30, 1e9
+    config = SolverConfig(step_s=4e-5)
+    ours = RodEngine(array, config).run([Scene(objects=(), duration_s=1e-3 * frames, head=head)])
+    rod = MujocoEngine(array, config).rods[0]
+    # The head is too heavy to feel the whisker and is driven by the force that its motion takes.
+    spec = mujoco.MjSpec()
+    spec.compiler.degree = False
+    set_options(mujoco, spec, config, MujocoOptions())
+    body = spec.worldbody.add_body(mass=1e-3, inertia=[1e-3] * 3, explicitinertial=True)
+    for axis in np.eye(3):
+        body.add_joint(type=mujoco.mjtJoint.mjJNT_SLIDE, axis=axis, armature=huge)
+    body.add_joint(type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0.0, 0.0, 1.0], armature=huge)
+    add_whisker(
+        mujoco, SimpleNamespace(worldbody=body, add_sensor=spec.add_sensor), 0, rod, 0.3, {}
+    )
+    stub = spec.body("stub0")
+    stub.pos, stub.quat = rod.base_position_mm, quaternions(rod.base_rotation[None])[0]
+    centre = rod.stub_moment_g_mm / rod.stub_mass_g
+    across = 1e3 * (rod.stub_inertia_g_mm2 - rod.stub_mass_g * centre**2)
+    stub.mass, stub.ipos = 1e3 * rod.stub_mass_g, [centre, 0.0, 0.0]
+    stub.inertia, stub.explicitinertial = [0.01 * across, across, across], True
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    steps = round(1.0 / model.opt.timestep)
+    step_s = 1e-3 / steps
+    total = np.zeros((frames, 6))
+    data.qpos[:4], data.qvel[:4] = head.state(0.0)
+    for k in range(frames * steps):
+        place, rate = head.state((k + 1) * step_s)
+        data.qfrc_applied[:4] = huge * (rate - data.qvel[:4]) / model.opt.timestep
+        mujoco.mj_step(model, data)
+        total[k // steps] -= 1e3 * data.sensordata / steps
+        data.qpos[:4], data.qvel[:4] = place, rate
+    for part in (slice(0, 3), slice(3, 6)):
+        miss = np.linalg.norm(ours.force_moment[0, :, 0, part] - total[:, part], axis=1)
+        assert miss.max() < 0.02 * np.linalg.norm(total[:, part], axis=1).max()
+    assert np.abs(total[:, 3:]).max() > 5.0
 
 
 def test_several_objects_and_point_samples():

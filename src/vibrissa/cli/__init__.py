@@ -37,6 +37,16 @@ class Verb:
 
 VERBS: Final[tuple[Verb, ...]] = (
     Verb(
+        name="demo",
+        help="the whole path on a small default: one object past the mouse's whiskers",
+        target="vibrissa.cli.demo:run",
+    ),
+    Verb(
+        name="simulate",
+        help="objects past whiskers -> forces and moments at the whisker bases",
+        target="vibrissa.cli.simulate:run",
+    ),
+    Verb(
         name="list",
         help="what can be named: arrays, parameter sets, shapes and so on",
         target="vibrissa.cli.listing:run",

@@ -9,7 +9,7 @@ positions are exact where the whisker is stiff. The algorithm is the articulated
 (Featherstone 2008, Rigid Body Dynamics Algorithms, chapter 7) with the joint springs, dampers and
 contacts taken implicitly into the articulated inertia; docs/physics.md derives it.
 
-``make_kernel(real)`` builds the kernel for one floating-point type.
+``make_kernel`` builds the kernel for a floating-point type and a size of whisker.
 """
 
 from functools import cache
@@ -26,9 +26,13 @@ CONTACT_PASSES = 4
 
 
 @cache
-def make_kernel(real: Any) -> Any:
-    """Build the structures and the kernel for ``wp.float32`` or ``wp.float64``."""
+def make_kernel(real: Any, links: int, slots: int) -> Any:
+    """Build the structures and the kernel for ``wp.float32`` or ``wp.float64``, at most ``links``
+    moving links per whisker and ``slots`` objects per scene."""
     Real = real
+    LINKS = wp.constant(links)
+    NODES = wp.constant(links + 1)
+    SLOTS = wp.constant(slots)
     V2 = wp.types.vector(length=2, dtype=real)
     V3 = wp.types.vector(length=3, dtype=real)
     V4 = wp.types.vector(length=4, dtype=real)
@@ -81,43 +85,6 @@ def make_kernel(real: Any) -> Any:
         calm_speed: real  # largest change of velocity in a coarse step, mm per ms
 
     @wp.struct
-    class State:
-        """What a thread carries from launch to launch, then its scratch; all by thread and link."""
-
-        angle: wp.array2d(dtype=V2)
-        rate: wp.array2d(dtype=V2)
-        load: wp.array2d(dtype=real)  # normal force of the last step
-        press: wp.array2d(dtype=real)  # and of the step being tried
-        clearance: wp.array2d(dtype=real)
-        resting: wp.array(dtype=wp.int32)
-        flags: wp.array(dtype=wp.int32)
-        axis1: wp.array2d(dtype=V3)
-        axis2: wp.array2d(dtype=V3)
-        tangent: wp.array2d(dtype=V3)
-        position: wp.array2d(dtype=V3)
-        spin: wp.array2d(dtype=V3)
-        velocity: wp.array2d(dtype=V3)
-        bias_angular: wp.array2d(dtype=V3)
-        bias_linear: wp.array2d(dtype=V3)
-        u1n: wp.array2d(dtype=V3)
-        u1f: wp.array2d(dtype=V3)
-        u2n: wp.array2d(dtype=V3)
-        u2f: wp.array2d(dtype=V3)
-        inverse: wp.array2d(dtype=V3)
-        drive: wp.array2d(dtype=V2)
-        acceleration: wp.array2d(dtype=V2)
-        contact: wp.array2d(dtype=wp.int32)  # 0 none, 1 near, 2 pressing
-        lever: wp.array2d(dtype=V3)  # from the joint to the contact
-        gap: wp.array2d(dtype=real)
-        normal: wp.array2d(dtype=V3)
-        surface_velocity: wp.array2d(dtype=V3)
-        drag: wp.array2d(dtype=real)
-        pose_rotation: wp.array2d(dtype=M33)  # by thread and slot: object seen from the base
-        pose_position: wp.array2d(dtype=V3)
-        pose_velocity: wp.array2d(dtype=V3)
-        pose_spin: wp.array2d(dtype=V3)
-
-    @wp.struct
     class Output:
         """By sweep, frame, whisker."""
 
@@ -126,6 +93,7 @@ def make_kernel(real: Any) -> Any:
         force_world: wp.array3d(dtype=wp.vec3)
         moment_world: wp.array3d(dtype=wp.vec3)
         contact: wp.array3d(dtype=wp.uint8)
+        flags: wp.array2d(dtype=wp.int32)  # sweep, whisker
         node: wp.array4d(dtype=wp.vec3)  # sweep, frame, whisker, node
         average: wp.int32
         world: wp.int32
@@ -352,17 +320,19 @@ def make_kernel(real: Any) -> Any:
             return Real(-1.0)
         return Real(1.0)
 
+    @wp.struct
+    class Pose:
+        """Where an object is, as seen from the base of the whisker."""
+
+        turn: M33
+        position: V3
+        velocity: V3
+        spin: V3
+
     @wp.func
-    def place_object(
-        scene: Scene,
-        state: State,
-        tid: wp.int32,
-        sweep: wp.int32,
-        slot: wp.int32,
-        time: wp.float64,
-        base: wp.vec3d,
+    def pose_of(
+        scene: Scene, sweep: wp.int32, slot: wp.int32, time: wp.float64, base: wp.vec3d
     ):
-        """Note where the object of a slot is at a time, as seen from the base of the whisker."""
         dt = scene.object_knot_ms
         k = wp.min(wp.int32(time / dt), scene.object_position.shape[2] - 2)
         x = time / dt - wp.float64(k)
@@ -375,10 +345,12 @@ def make_kernel(real: Any) -> Any:
         r0 = scene.object_turn_rate[sweep, slot, k]
         r1 = scene.object_turn_rate[sweep, slot, k + 1]
         turn = hermite4(q0, q1, r0, r1, x, dt)
-        state.pose_rotation[tid, slot] = rotation_of(turn)
-        state.pose_position[tid, slot] = to_real(hermite(p0, p1, v0, v1, x, dt) - base)
-        state.pose_velocity[tid, slot] = to_real(hermite_slope(p0, p1, v0, v1, x, dt))
-        state.pose_spin[tid, slot] = spin_of(turn, hermite4_slope(q0, q1, r0, r1, x, dt))
+        pose = Pose()
+        pose.turn = rotation_of(turn)
+        pose.position = to_real(hermite(p0, p1, v0, v1, x, dt) - base)
+        pose.velocity = to_real(hermite_slope(p0, p1, v0, v1, x, dt))
+        pose.spin = spin_of(turn, hermite4_slope(q0, q1, r0, r1, x, dt))
+        return pose
 
     @wp.func
     def normal_at(distance: wp.array(dtype=wp.float32), grid: Grid, y: V3):
@@ -397,16 +369,14 @@ def make_kernel(real: Any) -> Any:
     def advance(
         rods: Rods,
         scene: Scene,
-        state: State,
         output: Output,
-        frame_start: wp.int32,
         frame_count: wp.int32,
         first_thread: wp.int32,
-        n_whiskers: wp.int32,
     ):
-        tid = wp.tid()  # where the state of this thread stands
-        sweep = (first_thread + tid) // n_whiskers
-        whisker = first_thread + tid - sweep * n_whiskers
+        n_whiskers = output.contact.shape[2]
+        thread = first_thread + wp.tid()
+        sweep = thread // n_whiskers
+        whisker = thread - sweep * n_whiskers
         n = rods.n_links[whisker]
         n_steps = rods.n_steps[whisker]
         fine = rods.step_ms[whisker]
@@ -417,6 +387,40 @@ def make_kernel(real: Any) -> Any:
         moving = n_knots > 1
         n_slots = scene.field.shape[1]
         stub = rods.stub[whisker]
+        # Everything that a link carries lives on the thread's own stack.
+        angles = wp.zeros(shape=LINKS, dtype=V2)
+        rates = wp.zeros(shape=LINKS, dtype=V2)
+        loads = wp.zeros(shape=LINKS, dtype=real)
+        presses = wp.zeros(shape=LINKS, dtype=real)
+        clearances = wp.zeros(shape=LINKS, dtype=real)
+        arcs = wp.zeros(shape=LINKS, dtype=real)
+        axes1 = wp.zeros(shape=LINKS, dtype=V3)
+        axes2 = wp.zeros(shape=LINKS, dtype=V3)
+        tangents = wp.zeros(shape=LINKS, dtype=V3)
+        positions = wp.zeros(shape=NODES, dtype=V3)
+        spins = wp.zeros(shape=LINKS, dtype=V3)
+        velocities = wp.zeros(shape=NODES, dtype=V3)
+        biases_angular = wp.zeros(shape=LINKS, dtype=V3)
+        biases_linear = wp.zeros(shape=LINKS, dtype=V3)
+        u1ns = wp.zeros(shape=LINKS, dtype=V3)
+        u1fs = wp.zeros(shape=LINKS, dtype=V3)
+        u2ns = wp.zeros(shape=LINKS, dtype=V3)
+        u2fs = wp.zeros(shape=LINKS, dtype=V3)
+        inverses = wp.zeros(shape=LINKS, dtype=V3)
+        drives = wp.zeros(shape=LINKS, dtype=V2)
+        accelerations = wp.zeros(shape=LINKS, dtype=V2)
+        contacts = wp.zeros(shape=LINKS, dtype=wp.int32)
+        held = wp.zeros(shape=LINKS, dtype=wp.int32)
+        levers = wp.zeros(shape=LINKS, dtype=V3)
+        gaps = wp.zeros(shape=LINKS, dtype=real)
+        normals = wp.zeros(shape=LINKS, dtype=V3)
+        surfaces = wp.zeros(shape=LINKS, dtype=V3)
+        drags = wp.zeros(shape=LINKS, dtype=real)
+        pose_turns = wp.zeros(shape=SLOTS, dtype=M33)
+        pose_positions = wp.zeros(shape=SLOTS, dtype=V3)
+        pose_velocities = wp.zeros(shape=SLOTS, dtype=V3)
+        pose_spins = wp.zeros(shape=SLOTS, dtype=V3)
+        resting_now = scene.skip
         zero3 = V3(Real(0.0), Real(0.0), Real(0.0))
         zero2 = V2(Real(0.0), Real(0.0))
 
@@ -447,8 +451,8 @@ def make_kernel(real: Any) -> Any:
                         stride = n_coarse
                     dt = fine * wp.float64(stride)
                     h = Real(dt)
-                    time = wp.float64(frame_start + frame) * scene.frame_ms + fine * wp.float64(step)
-                    resting = state.resting[tid]
+                    time = wp.float64(frame) * scene.frame_ms + fine * wp.float64(step)
+                    resting = resting_now
                     if moving:
                         knot = wp.min(wp.int32(time / scene.knot_ms), n_knots - 2)
                         x = time / scene.knot_ms - wp.float64(knot)
@@ -489,37 +493,37 @@ def make_kernel(real: Any) -> Any:
                         sweepspeed = wp.cross(spin, reach)
                         velocity = base_velocity + sweepspeed
                         for i in range(n):
-                            a = state.angle[tid, i]
-                            r = state.rate[tid, i]
+                            a = angles[i]
+                            r = rates[i]
                             rest = rods.spring[whisker, i][2]
                             c1 = small_cos(rest + a[0])
                             s1 = small_sin(rest + a[0])
                             c2 = small_cos(a[1])
                             s2 = small_sin(a[1])
-                            state.axis1[tid, i] = tz
+                            axes1[i] = tz
                             ux = c1 * tx + s1 * ty
                             uy = c1 * ty - s1 * tx
-                            state.axis2[tid, i] = uy
+                            axes2[i] = uy
                             tx = c2 * ux - s2 * tz
                             tz = s2 * ux + c2 * tz
                             ty = uy
-                            state.bias_linear[tid, i] = wp.cross(spin, sweepspeed)
-                            turn1 = r[0] * state.axis1[tid, i]
+                            biases_linear[i] = wp.cross(spin, sweepspeed)
+                            turn1 = r[0] * axes1[i]
                             turn2 = r[1] * uy
-                            state.bias_angular[tid, i] = wp.cross(spin, turn1) + wp.cross(
+                            biases_angular[i] = wp.cross(spin, turn1) + wp.cross(
                                 spin + turn1, turn2
                             )
                             spin = spin + turn1 + turn2
-                            state.spin[tid, i] = spin
-                            state.tangent[tid, i] = tx
-                            state.position[tid, i] = at
-                            state.velocity[tid, i] = velocity
+                            spins[i] = spin
+                            tangents[i] = tx
+                            positions[i] = at
+                            velocities[i] = velocity
                             reach = rods.geometry[whisker, i][0] * tx
                             sweepspeed = wp.cross(spin, reach)
                             at = at + reach
                             velocity = velocity + sweepspeed
-                        state.position[tid, n] = at
-                        state.velocity[tid, n] = velocity
+                        positions[n] = at
+                        velocities[n] = velocity
                         stale = 1
                         if resting == 1:
                             stale = 0
@@ -528,32 +532,36 @@ def make_kernel(real: Any) -> Any:
                     near = int(0)
                     placed = int(0)
                     end_is_lowest = int(0)
-                    speed = wp.length(state.velocity[tid, 0])
+                    end_taken = int(0)
+                    speed = wp.length(velocities[0])
                     for i in range(n):
-                        speed_end = wp.length(state.velocity[tid, i + 1])
-                        clearance = state.clearance[tid, i] - h * (
+                        speed_end = wp.length(velocities[i + 1])
+                        clearance = clearances[i] - h * (
                             Real(1.02) * wp.max(speed, speed_end) + scene.speed_bound[sweep]
                         )
                         speed = speed_end
-                        state.contact[tid, i] = 0
+                        contacts[i] = 0
                         if clearance > Real(0.0) and scene.skip == 1:
-                            state.clearance[tid, i] = clearance
+                            clearances[i] = clearance
                             end_is_lowest = 0
+                            end_taken = 0
                             continue
                         if placed == 0:
                             for slot in range(n_slots):
                                 if scene.field[sweep, slot] >= 0:
-                                    place_object(
-                                        scene, state, tid, sweep, slot, time + dt, base64
-                                    )
+                                    pose = pose_of(scene, sweep, slot, time + dt, base64)
+                                    pose_turns[slot] = pose.turn
+                                    pose_positions[slot] = pose.position
+                                    pose_velocities[slot] = pose.velocity
+                                    pose_spins[slot] = pose.spin
                             placed = 1
                         geometry = rods.geometry[whisker, i]
                         length = geometry[0]
                         half = Real(0.5) * length
-                        tangent = state.tangent[tid, i]
+                        tangent = tangents[i]
                         bend0 = tangent - root
                         if i > 0:
-                            bend0 = tangent - state.tangent[tid, i - 1]
+                            bend0 = tangent - tangents[i - 1]
                         curve = Curve()
                         curve.length = length
                         curve.shrink = scene.offset + geometry[1]
@@ -563,7 +571,7 @@ def make_kernel(real: Any) -> Any:
                         bend1 = zero3
                         if i < n - 1:
                             curve.reach1 = rods.spring[whisker, i + 1][3]
-                            bend1 = state.tangent[tid, i + 1] - tangent
+                            bend1 = tangents[i + 1] - tangent
                         bow = Real(0.125) * length * (
                             wp.length(bend0) + wp.length(bend1)
                         )
@@ -571,14 +579,39 @@ def make_kernel(real: Any) -> Any:
                         bound = Real(1.0e6)
                         slot_hit = int(-1)
                         arc_hit = Real(0.0)
-                        for slot in range(n_slots):
+                        first_slot = int(0)
+                        # Where a contact was, it most likely still is: look there first, but
+                        # afresh at least once per frame.
+                        old_arc = arcs[i]
+                        if old_arc > Real(0.0) and step > 0 and n_slots == 1:
+                            grid = grid_of(scene, scene.field[sweep, 0])
+                            back_turn = wp.transpose(pose_turns[0])
+                            curve.start = back_turn * (
+                                positions[i] - pose_positions[0]
+                            )
+                            curve.tangent = back_turn * tangent
+                            curve.bend0 = back_turn * bend0
+                            curve.bend1 = back_turn * bend1
+                            width = Real(0.0625) * length
+                            middle = wp.clamp(old_arc, width, length - width)
+                            ga = gap_at(scene.distance, grid, curve, middle - width)
+                            gb = gap_at(scene.distance, grid, curve, middle)
+                            gc = gap_at(scene.distance, grid, curve, middle + width)
+                            if gb <= wp.min(ga, gc):
+                                arc_hit = middle + width * lowest_of_parabola(ga, gb, gc)
+                                best = gb
+                                slot_hit = 0
+                                bound = Real(0.0)
+                                first_slot = 1
+                        arcs[i] = Real(-1.0)
+                        for slot in range(first_slot, n_slots):
                             field = scene.field[sweep, slot]
                             if field < 0:
                                 continue
                             grid = grid_of(scene, field)
-                            back_turn = wp.transpose(state.pose_rotation[tid, slot])
+                            back_turn = wp.transpose(pose_turns[slot])
                             curve.start = back_turn * (
-                                state.position[tid, i] - state.pose_position[tid, slot]
+                                positions[i] - pose_positions[slot]
                             )
                             curve.tangent = back_turn * tangent
                             g2 = (
@@ -636,7 +669,7 @@ def make_kernel(real: Any) -> Any:
                                     gc = g4
                                     if gb < gc:
                                         inner = 1
-                                if inner == 1:
+                                for _round in range(2 * inner):
                                     trial = middle + width * lowest_of_parabola(ga, gb, gc)
                                     width = Real(0.5) * width
                                     middle = wp.clamp(trial, width, length - width)
@@ -652,7 +685,7 @@ def make_kernel(real: Any) -> Any:
                                 least = wp.min(wp.min(ga, gb), gc)
                                 safe = wp.max(safe, wp.min(least, lowest) - Real(0.03))
                             bound = wp.min(bound, safe)
-                        state.clearance[tid, i] = wp.max(bound - Real(0.02), Real(0.0))
+                        clearances[i] = wp.max(bound - Real(0.02), Real(0.0))
                         # A joint is a minimum only if the links on both of its sides fall to it;
                         # the link behind it then has the contact.
                         minimum = int(1)
@@ -665,62 +698,74 @@ def make_kernel(real: Any) -> Any:
                             end_is_lowest = 1
                             if i < n - 1:
                                 minimum = 0
+                        # A link that presses keeps its contact while it has a point to offer: near
+                        # a tangent touch the lowest point would else leap between links.
+                        if slot_hit >= 0 and held[i] == 2:
+                            minimum = 1
+                        if end_taken == 1 and arc_hit <= Real(0.0):
+                            minimum = 0
+                        end_taken = 0
+                        if minimum == 1 and arc_hit >= length:
+                            end_taken = 1
                         if minimum == 1:
                             curve.tangent = tangent
                             curve.bend0 = bend0
                             curve.bend1 = bend1
                             lever = felt_point(curve, arc_hit)
-                            away = state.position[tid, i] + lever - state.pose_position[tid, slot_hit]
-                            turn = state.pose_rotation[tid, slot_hit]
+                            away = positions[i] + lever - pose_positions[slot_hit]
+                            turn = pose_turns[slot_hit]
                             y = wp.transpose(turn) * away
                             grid = grid_of(scene, scene.field[sweep, slot_hit])
                             gap = sample(scene.distance, grid, y) - curve.shrink - curve.taper * arc_hit
                             # The object already stands where it will be when the step ends, so
                             # only the whisker's own velocity closes the gap.
-                            own = state.velocity[tid, i] + wp.cross(state.spin[tid, i], lever)
+                            own = velocities[i] + wp.cross(spins[i], lever)
                             if gap < Real(0.02) + h * wp.length(own):
                                 normal = turn * normal_at(scene.distance, grid, y)
                                 near = 1
-                                state.contact[tid, i] = 1
+                                contacts[i] = 1
                                 if gap + h * wp.dot(normal, own) < Real(0.0):
-                                    state.contact[tid, i] = 2
-                                state.lever[tid, i] = lever
-                                state.gap[tid, i] = gap
-                                state.normal[tid, i] = normal
-                                state.surface_velocity[tid, i] = state.pose_velocity[
-                                    tid, slot_hit
-                                ] + wp.cross(state.pose_spin[tid, slot_hit], away)
+                                    contacts[i] = 2
+                                if arc_hit < length:
+                                    arcs[i] = arc_hit
+                                levers[i] = lever
+                                gaps[i] = gap
+                                normals[i] = normal
+                                surfaces[i] = pose_velocities[slot_hit
+                                ] + wp.cross(pose_spins[slot_hit], away)
 
                     if resting == 1:
                         pressing = int(0)
                         if near == 1:
                             for i in range(n):
-                                if state.contact[tid, i] == 2:
+                                if contacts[i] == 2:
                                     pressing = 1
                         if pressing == 0:
                             step = step + stride
                             continue
                         resting = 0
                         stale = 1
-                        state.resting[tid] = 0
+                        resting_now = 0
 
                     # Friction leans on the last known load of the contact or of a neighbour from
                     # which it has just moved over a joint.
                     if near == 1:
                         for i in range(n):
-                            if state.contact[tid, i] > 0:
-                                lagged = state.load[tid, i]
+                            if contacts[i] > 0:
+                                lagged = loads[i]
                                 if i > 0:
-                                    lagged = wp.max(lagged, state.load[tid, i - 1])
+                                    if contacts[i - 1] == 0:
+                                        lagged = wp.max(lagged, loads[i - 1])
                                 if i < n - 1:
-                                    lagged = wp.max(lagged, state.load[tid, i + 1])
-                                normal = state.normal[tid, i]
-                                own = state.velocity[tid, i] + wp.cross(
-                                    state.spin[tid, i], state.lever[tid, i]
+                                    if contacts[i + 1] == 0:
+                                        lagged = wp.max(lagged, loads[i + 1])
+                                normal = normals[i]
+                                own = velocities[i] + wp.cross(
+                                    spins[i], levers[i]
                                 )
-                                slip = own - state.surface_velocity[tid, i]
+                                slip = own - surfaces[i]
                                 slip = slip - wp.dot(slip, normal) * normal
-                                state.drag[tid, i] = (
+                                drags[i] = (
                                     scene.friction
                                     * lagged
                                     / wp.max(wp.length(slip), scene.creep_speed)
@@ -743,25 +788,25 @@ def make_kernel(real: Any) -> Any:
                             i = n - 1 - back
                             body = rods.inertia[whisker, i]
                             moment = body[1]
-                            t = state.tangent[tid, i]
-                            w = state.spin[tid, i]
+                            t = tangents[i]
+                            w = spins[i]
                             roll = wp.dot(w, t)
                             # Bias of a slender symmetric link.
                             pn = pn - (body[3] * roll) * wp.cross(w, t)
                             pf = pf + moment * (roll * w - wp.dot(w, w) * t)
-                            if state.contact[tid, i] > 0:
-                                lever = state.lever[tid, i]
-                                drag = state.drag[tid, i]
-                                surface = state.surface_velocity[tid, i]
-                                own = state.velocity[tid, i] + wp.cross(w, lever)
-                                normal = state.normal[tid, i]
+                            if contacts[i] > 0:
+                                lever = levers[i]
+                                drag = drags[i]
+                                surface = surfaces[i]
+                                own = velocities[i] + wp.cross(w, lever)
+                                normal = normals[i]
                                 coefficient = Real(0.0)
                                 push = Real(0.0)
-                                if state.contact[tid, i] == 2:
+                                if contacts[i] == 2:
                                     stiffness = rods.geometry[whisker, i][3]
                                     coefficient = h * h * stiffness
                                     push = -stiffness * (
-                                        state.gap[tid, i] + h * wp.dot(normal, own)
+                                        gaps[i] + h * wp.dot(normal, own)
                                     )
                                 else:
                                     drag = Real(0.0)
@@ -793,10 +838,10 @@ def make_kernel(real: Any) -> Any:
                             h2 = h2 + V3(-c[1], c[0], Real(0.0))
 
                             spring = rods.spring[whisker, i]
-                            a = state.angle[tid, i]
-                            r = state.rate[tid, i]
-                            a1 = state.axis1[tid, i]
-                            a2 = state.axis2[tid, i]
+                            a = angles[i]
+                            r = rates[i]
+                            a1 = axes1[i]
+                            a2 = axes2[i]
                             u1n = sym_times(ii, a1)
                             u2n = sym_times(ii, a2)
                             u1f = a1[0] * h0 + a1[1] * h1 + a1[2] * h2
@@ -814,12 +859,12 @@ def make_kernel(real: Any) -> Any:
                             i22 = scale * d11
                             u1 = -spring[0] * a[0] - damping * r[0] - wp.dot(a1, pn)
                             u2 = -spring[0] * a[1] - damping * r[1] - wp.dot(a2, pn)
-                            state.u1n[tid, i] = u1n
-                            state.u2n[tid, i] = u2n
-                            state.u1f[tid, i] = u1f
-                            state.u2f[tid, i] = u2f
-                            state.inverse[tid, i] = V3(i11, i12, i22)
-                            state.drive[tid, i] = V2(u1, u2)
+                            u1ns[i] = u1n
+                            u2ns[i] = u2n
+                            u1fs[i] = u1f
+                            u2fs[i] = u2f
+                            inverses[i] = V3(i11, i12, i22)
+                            drives[i] = V2(u1, u2)
 
                             g1n = i11 * u1n + i12 * u2n
                             g2n = i12 * u1n + i22 * u2n
@@ -830,8 +875,8 @@ def make_kernel(real: Any) -> Any:
                             h0 = h0 - u1n[0] * g1f - u2n[0] * g2f
                             h1 = h1 - u1n[1] * g1f - u2n[1] * g2f
                             h2 = h2 - u1n[2] * g1f - u2n[2] * g2f
-                            ca3 = state.bias_angular[tid, i]
-                            cl3 = state.bias_linear[tid, i]
+                            ca3 = biases_angular[i]
+                            cl3 = biases_linear[i]
                             pn = (
                                 pn
                                 + u1 * g1n
@@ -852,7 +897,7 @@ def make_kernel(real: Any) -> Any:
                             step_vector = stub_vector
                             if i > 0:
                                 step_vector = (
-                                    rods.geometry[whisker, i - 1][0] * state.tangent[tid, i - 1]
+                                    rods.geometry[whisker, i - 1][0] * tangents[i - 1]
                                 )
                             m0 = V3(mm[0], mm[1], mm[2])
                             m1 = V3(mm[1], mm[3], mm[4])
@@ -899,48 +944,48 @@ def make_kernel(real: Any) -> Any:
                         changed = int(0)
                         hasty = Real(0.0)
                         for i in range(n):
-                            linear = linear + state.bias_linear[tid, i]
-                            alpha = alpha + state.bias_angular[tid, i]
-                            u = state.drive[tid, i]
+                            linear = linear + biases_linear[i]
+                            alpha = alpha + biases_angular[i]
+                            u = drives[i]
                             u1 = (
                                 u[0]
-                                - wp.dot(state.u1n[tid, i], alpha)
-                                - wp.dot(state.u1f[tid, i], linear)
+                                - wp.dot(u1ns[i], alpha)
+                                - wp.dot(u1fs[i], linear)
                             )
                             u2 = (
                                 u[1]
-                                - wp.dot(state.u2n[tid, i], alpha)
-                                - wp.dot(state.u2f[tid, i], linear)
+                                - wp.dot(u2ns[i], alpha)
+                                - wp.dot(u2fs[i], linear)
                             )
-                            inverse = state.inverse[tid, i]
+                            inverse = inverses[i]
                             dd1 = inverse[0] * u1 + inverse[1] * u2
                             dd2 = inverse[1] * u1 + inverse[2] * u2
-                            state.acceleration[tid, i] = V2(dd1, dd2)
-                            alpha = alpha + dd1 * state.axis1[tid, i] + dd2 * state.axis2[tid, i]
-                            t = state.tangent[tid, i]
-                            found = state.contact[tid, i]
+                            accelerations[i] = V2(dd1, dd2)
+                            alpha = alpha + dd1 * axes1[i] + dd2 * axes2[i]
+                            t = tangents[i]
+                            found = contacts[i]
                             if found > 0:
-                                lever = state.lever[tid, i]
-                                normal = state.normal[tid, i]
+                                lever = levers[i]
+                                normal = normals[i]
                                 own = (
-                                    state.velocity[tid, i]
+                                    velocities[i]
                                     + h * linear
-                                    + wp.cross(state.spin[tid, i] + h * alpha, lever)
+                                    + wp.cross(spins[i] + h * alpha, lever)
                                 )
-                                gap = state.gap[tid, i] + h * wp.dot(normal, own)
+                                gap = gaps[i] + h * wp.dot(normal, own)
                                 press = wp.max(-rods.geometry[whisker, i][3] * gap, Real(0.0))
                                 if found == 2:
-                                    state.press[tid, i] = press
+                                    presses[i] = press
                                     if gap > Real(0.0):
-                                        state.contact[tid, i] = 1
+                                        contacts[i] = 1
                                         changed = 1
                                 else:
-                                    state.press[tid, i] = Real(0.0)
+                                    presses[i] = Real(0.0)
                                     if gap < Real(0.0):
-                                        state.contact[tid, i] = 2
+                                        contacts[i] = 2
                                         changed = 1
                             else:
-                                state.press[tid, i] = Real(0.0)
+                                presses[i] = Real(0.0)
                             linear = linear + wp.cross(alpha, rods.geometry[whisker, i][0] * t)
                             hasty = wp.max(hasty, wp.length_sq(linear))
                         if changed == 0:
@@ -958,8 +1003,8 @@ def make_kernel(real: Any) -> Any:
                     # --- advance -----------------------------------------------------------------
                     broken = int(0)
                     for i in range(n):
-                        r = state.rate[tid, i] + h * state.acceleration[tid, i]
-                        a = state.angle[tid, i] + h * r
+                        r = rates[i] + h * accelerations[i]
+                        a = angles[i] + h * r
                         fast = wp.max(wp.abs(r[0]), wp.abs(r[1]))
                         wide = wp.max(wp.abs(a[0]), wp.abs(a[1]))
                         if not (fast < Real(MAX_RATE_RAD_PER_MS)):
@@ -968,18 +1013,19 @@ def make_kernel(real: Any) -> Any:
                             limit = Real(MAX_ANGLE_RAD)
                             a = V2(wp.clamp(a[0], -limit, limit), wp.clamp(a[1], -limit, limit))
                             r = zero2
-                            state.flags[tid] = state.flags[tid] | wp.static(FLAG_ANGLE_CAPPED)
-                        state.rate[tid, i] = r
-                        state.angle[tid, i] = a
-                        state.load[tid, i] = state.press[tid, i]
-                        if state.contact[tid, i] == 2:
+                            output.flags[sweep, whisker] = output.flags[sweep, whisker] | wp.static(FLAG_ANGLE_CAPPED)
+                        rates[i] = r
+                        angles[i] = a
+                        loads[i] = presses[i]
+                        held[i] = contacts[i]
+                        if contacts[i] == 2:
                             touched = 1
                     if broken == 1:
-                        state.flags[tid] = state.flags[tid] | wp.static(FLAG_RESET)
+                        output.flags[sweep, whisker] = output.flags[sweep, whisker] | wp.static(FLAG_RESET)
                         for i in range(n):
-                            state.rate[tid, i] = zero2
-                            state.angle[tid, i] = zero2
-                            state.load[tid, i] = Real(0.0)
+                            rates[i] = zero2
+                            angles[i] = zero2
+                            loads[i] = Real(0.0)
                         fn = zero3
                         ff = zero3
                     elif moving:
@@ -1029,13 +1075,13 @@ def make_kernel(real: Any) -> Any:
             output.contact[sweep, out, whisker] = wp.uint8(touched)
             if moving:
                 stale = 1
-            elif state.resting[tid] == 0:
+            elif resting_now == 0:
                 if touched == 0:
                     quiet = int(1)
                     limit = rods.rest_force[whisker]
                     for i in range(n):
-                        a = state.angle[tid, i]
-                        r = state.rate[tid, i]
+                        a = angles[i]
+                        r = rates[i]
                         spring = rods.spring[whisker, i]
                         strain = wp.max(wp.abs(a[0]), wp.abs(a[1])) * spring[0]
                         flow = wp.max(wp.abs(r[0]), wp.abs(r[1])) * spring[1]
@@ -1043,15 +1089,15 @@ def make_kernel(real: Any) -> Any:
                             quiet = 0
                     if quiet == 1 and scene.skip == 1:
                         for i in range(n):
-                            state.angle[tid, i] = zero2
-                            state.rate[tid, i] = zero2
-                            state.load[tid, i] = Real(0.0)
-                        state.resting[tid] = 1
+                            angles[i] = zero2
+                            rates[i] = zero2
+                            loads[i] = Real(0.0)
+                        resting_now = 1
                         stale = 1
             elif stale == 0 and scene.skip == 1 and sleep_frames == 0:
                 least = Real(1.0e6)
                 for i in range(n):
-                    least = wp.min(least, state.clearance[tid, i])
+                    least = wp.min(least, clearances[i])
                 travel = scene.speed_bound[sweep] * Real(scene.frame_ms)
                 if travel <= Real(0.0):
                     if least > Real(0.0):
@@ -1059,18 +1105,18 @@ def make_kernel(real: Any) -> Any:
                 elif least > travel:
                     sleep_frames = wp.min(wp.int32(least / travel), 1000000)
                     for i in range(n):
-                        state.clearance[tid, i] = state.clearance[tid, i] - Real(sleep_frames) * travel
+                        clearances[i] = clearances[i] - Real(sleep_frames) * travel
             if output.nodes == 1:
                 origin = base64
                 b = wp.vec3(wp.float32(origin[0]), wp.float32(origin[1]), wp.float32(origin[2]))
                 output.node[sweep, out, whisker, 0] = b
                 for i in range(n + 1):
-                    p = state.position[tid, i]
+                    p = positions[i]
                     output.node[sweep, out, whisker, i + 1] = b + wp.vec3(
                         wp.float32(p[0]), wp.float32(p[1]), wp.float32(p[2])
                     )
 
     return {
-        "Rods": Rods, "Scene": Scene, "State": State, "Output": Output, "advance": advance,
+        "Rods": Rods, "Scene": Scene, "Output": Output, "advance": advance,
         "V2": V2, "V3": V3, "V4": V4,
     }  # fmt: skip

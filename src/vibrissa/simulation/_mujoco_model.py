@@ -30,14 +30,14 @@ class MujocoOptions:
     """What MuJoCo needs beyond :class:`SolverConfig`.
 
     Attributes:
-        contact_time_s: time constant of the contact constraint; below about 0.1 ms contact
-            becomes noisy, above 1 ms visibly soft.
+        contact_time_s: time constant of the contact constraint; 0.1 to 0.3 ms give the same loads,
+            1 ms is visibly soft.
         convex_threshold: concavity that CoACD leaves where no pieces are given.
         friction_stiffness: MuJoCo's ``impratio``: how much stiffer friction is than the normal
             constraint; more means less creep of sticking contacts.
         tolerance: of MuJoCo's constraint solver (relative; its default 1e-8).
-        sleep: let whiskers that rest go to sleep. Saves about a third, and is less exact: a
-            sleeping whisker wakes a little late.
+        sleep: let whiskers that rest go to sleep; saves 15 to 30 %, the loads stay the same to
+            about 1e-4 of their peak.
     """
 
     contact_time_s: float = 2e-4
@@ -102,7 +102,7 @@ def build_model(
     mujoco = mujoco_module()
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
-    _set_options(mujoco, spec, config, options)
+    set_options(mujoco, spec, config, options)
     contact = {
         "condim": 3 if config.friction > 0.0 else 1,
         "friction": [config.friction, 0.0, 0.0],
@@ -110,7 +110,7 @@ def build_model(
         "solimp": [IMPEDANCE, IMPEDANCE, 0.001, 0.5, 2.0],
     }
     for w, rod in enumerate(rods):
-        _add_whisker(mujoco, spec, w, rod, config.contact_offset_mm, contact)
+        add_whisker(mujoco, spec, w, rod, config.contact_offset_mm, contact)
     for slot, pieces in enumerate(slots):
         _add_object(mujoco, spec, slot, pieces, contact)
     model = spec.compile()
@@ -118,7 +118,7 @@ def build_model(
     return _located(mujoco, model, rods, slots)
 
 
-def _set_options(mujoco: Any, spec: Any, config: SolverConfig, options: MujocoOptions) -> None:
+def set_options(mujoco: Any, spec: Any, config: SolverConfig, options: MujocoOptions) -> None:
     steps = max(1, int(np.ceil(config.frame_s / config.step_s - 1e-9)))
     spec.option.timestep = 1e3 * config.frame_s / steps
     spec.option.gravity = [0.0, 0.0, 0.0]
@@ -133,7 +133,7 @@ def _set_options(mujoco: Any, spec: Any, config: SolverConfig, options: MujocoOp
         spec.option.sleep_tolerance = 1e-5
 
 
-def _add_whisker(
+def add_whisker(
     mujoco: Any, spec: Any, w: int, rod: Rod, offset_mm: float, contact: dict[str, Any]
 ) -> None:
     stub = spec.worldbody.add_body(name=f"stub{w}")

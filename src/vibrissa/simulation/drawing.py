@@ -106,7 +106,7 @@ def draw_array(
     # Both panels at one scale: sizes in inches follow from the extents in mm.
     across, up = high[[1, 0]] - low[[1, 0]], high[[2, 1]] - low[[2, 1]]
     inch = min(10.2 / across.sum(), 6.0 / up.max())
-    width, height = max(inch * across.sum() + 1.8, 7.0), inch * up.max() + 1.35
+    width, height = max(inch * across.sum() + 1.8, 7.0), inch * up.max() + 1.5
     at = 0.5 * (width - inch * across.sum() - 0.4)
     with three.style():
         figure = Figure(figsize=(width, height))
@@ -130,7 +130,8 @@ def draw_array(
         plane_key = Patch(fc=three.PLANE, ec=three.PLANE_EDGE, ls="--", label="sagittal plane")
         base_key = Line2D([], [], color=three.INK, marker="o", ms=3, ls="", label="base")
         keys = [*three.row_keys(array.names), base_key, plane_key]
-        three.header(figure, f"{array.species.capitalize()}, {len(array)} whiskers", keys)
+        count = "1 whisker" if len(array) == 1 else f"{len(array)} whiskers"
+        three.header(figure, f"{array.species.capitalize()}, {count}", keys)
     return figure
 
 
@@ -245,10 +246,10 @@ def contact_sheet(
         rows = -(-len(which) // columns)
         across, up, _ = stage.high - stage.low
         width = max(3.0 * columns, 6.0)
-        height = 0.6 + rows * (0.3 + width / columns * up / across)
+        height = 0.85 + rows * (0.3 + width / columns * up / across)
         figure = Figure(figsize=(width, height))
         grid = figure.add_gridspec(
-            rows, columns, left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / height,
+            rows, columns, left=0.01, right=0.99, bottom=0.01, top=1 - 0.85 / height,
             wspace=0.04, hspace=0.13,
         )  # fmt: skip
         for k, frame in enumerate(which):
@@ -340,7 +341,7 @@ class _Film:
         cells = PolyCollection([])
         found = []
         for k, (side, places) in enumerate(blocks.items()):
-            low, high = (1.25, 2.6) if len(blocks) == 1 else (2.85 - 1.7 * k, 1.2)
+            low, high = (1.25, 2.6) if len(blocks) == 1 else (2.72 - 1.6 * k, 1.15)
             ax = self._axes(self._right, low, 2.9, high)
             table = np.array([(row, column, which) for (row, column), which in places.items()])
             corners = table[:, None, 1::-1] + np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) - 0.5
@@ -388,6 +389,8 @@ class _Film:
     def write_mp4(self, path: Path, frames: three.Indices, fps: float) -> None:
         from matplotlib.animation import FFMpegWriter
 
+        for artist in self._moving:
+            artist.set_animated(False)
         writer = FFMpegWriter(fps=round(fps))
         with writer.saving(self._figure, str(path), dpi=200):
             for frame in frames:

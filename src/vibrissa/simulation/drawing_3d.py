@@ -31,12 +31,8 @@ Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 ROW_COLOURS: Final = {
-    "A": "#D55E00",
-    "B": "#E69F00",
-    "C": "#009E73",
-    "D": "#56B4E9",
-    "E": "#0072B2",
-}
+    "A": "#D55E00", "B": "#E69F00", "C": "#009E73", "D": "#56B4E9", "E": "#0072B2",
+}  # fmt: skip
 """Colours of the whisker rows in all figures (Okabe and Ito, safe for colour-blind readers)."""
 CHANNEL_COLOURS: Final = ("#004488", "#BB5566", "#DDAA33")
 """Colours of the x, y and z channels (P. Tol's high-contrast set, safe also in grey)."""
@@ -59,7 +55,7 @@ _STYLE: Final = {
 
 MOST_FACES: Final = 4000
 _PIECES_ALONG: Final = 12
-_LIGHT = np.array([-0.4, 0.3, 0.87])
+_LIGHT = np.array([-0.5, 0.35, 0.79])
 _LIGHT = _LIGHT / np.linalg.norm(_LIGHT)
 
 
@@ -128,7 +124,7 @@ class DrawnMesh:
         # An open surface, or one not oriented throughout, shows both of its sides.
         kept = (normals[:, 2] > 0) | (not self._closed)
         normals = normals[kept] * np.where(normals[kept, 2:] < 0, -1.0, 1.0)
-        shade = 0.74 + 0.32 * (normals @ _LIGHT)
+        shade = 0.70 + 0.40 * (normals @ _LIGHT)
         colours = np.ones((len(shade), 4))
         colours[:, :3] = np.clip(shade[:, None] * np.array(OBJECT), 0.0, 1.0)
         return world[kept] @ camera.T, colours
@@ -204,7 +200,7 @@ class Painter:
             colours.append(np.tile(to_rgba(ribbon.colour), (len(points) - 1, 1)))
             lines.append(points[:, :2])
         order = np.argsort(np.concatenate(depths), kind="stable")
-        self._quads.set_verts(list(np.concatenate(quads)[order]))
+        self._quads.set_verts(np.concatenate(quads)[order])  # pyright: ignore[reportArgumentType]
         rgba = np.concatenate(colours)[order].tolist()
         self._quads.set(facecolor=rgba, edgecolor=rgba)
         if meshes:
@@ -309,9 +305,14 @@ def round_length(longest: float) -> float:
 
 
 def header(figure: Figure, text: str, keys: Sequence[Artist], below: str = "") -> None:
-    """A bold first line, shortened where very long, a line below it and the keys beside it."""
-    shown = text if len(text) <= 60 else f"{text[:29]}\N{HORIZONTAL ELLIPSIS}{text[-30:]}"
+    """A bold first line, shortened where too long; below it another and the keys on its right."""
     width, height = figure.get_size_inches()
+    most = int((width - 0.4) / 0.115)
+    shown = (
+        text
+        if len(text) <= most
+        else f"{text[: most // 2]}\N{HORIZONTAL ELLIPSIS}{text[-most // 2 + 2 :]}"
+    )
     figure.text(
         0.18 / width, 1.0 - 0.14 / height, shown, va="top", fontsize=11, fontweight="bold",
         parse_math=False,
@@ -319,7 +320,7 @@ def header(figure: Figure, text: str, keys: Sequence[Artist], below: str = "") -
     figure.text(0.18 / width, 1.0 - 0.4 / height, below, va="top")
     figure.legend(
         handles=list(keys), loc="upper right", ncols=len(keys), handlelength=1.4,
-        columnspacing=1.2, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.5,
+        columnspacing=1.2, bbox_to_anchor=(1.0, 1.0 - 0.3 / height),
     )  # fmt: skip
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,11 +56,14 @@ def _warp() -> Any:
     return wp
 
 
-def _kernel(precision: str) -> dict[str, Any]:
+def _kernel(precision: str, links: int, slots: int) -> dict[str, Any]:
     from vibrissa.simulation._kernels import make_kernel
 
     wp = _warp()
-    return make_kernel(wp.float32 if precision == "float32" else wp.float64)
+    # Few sizes, so that few kernels are ever compiled.
+    links = -(-links // 8) * 8
+    slots = 1 << (slots - 1).bit_length()
+    return make_kernel(wp.float32 if precision == "float32" else wp.float64, links, slots)
 
 
 def check_device(device: str) -> None:
@@ -87,14 +89,12 @@ class RodEngine:
         self.array = array
         self.config = config
         self.rods: tuple[Rod, ...] = tuple(discretise(w, links=config.links) for w in array)
-        self._build = _kernel(config.precision)
         wp = _warp()
         self._real = np.float32 if config.precision == "float32" else np.float64
         self._wp_real = wp.float32 if config.precision == "float32" else wp.float64
         self._on_cpu = wp.get_device(config.device).is_cpu
         self.max_links = max(rod.n_links for rod in self.rods)
-        self._rods = self._pack_rods()
-        self._local = threading.local()
+        self._packed: dict[int, tuple[Any, Any]] = {}
 
     # --- packing -----------------------------------------------------------------------------
 
@@ -102,9 +102,17 @@ class RodEngine:
         wp = _warp()
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.config.device)
 
-    def _pack_rods(self) -> Any:
+    def _built(self, slots: int) -> tuple[dict[str, Any], Any]:
+        """The kernel with its structures for this many objects, and the rods packed for it."""
+        build = _kernel(self.config.precision, self.max_links, slots)
+        key = id(build)
+        if key not in self._packed:
+            self._packed[key] = (build, self._pack_rods(build))
+        return self._packed[key]
+
+    def _pack_rods(self, build: dict[str, Any]) -> Any:
         wp = _warp()
-        build, config = self._build, self.config
+        config = self.config
         count, width = len(self.rods), self.max_links
         geometry = np.ones((count, width, 4), self._real)
         inertia = np.ones((count, width, 4), self._real)
@@ -170,13 +178,14 @@ class RodEngine:
 
     def _pack_scenes(
         self,
+        build: dict[str, Any],
         scenes: Sequence[Scene],
         fields: Mapping[str, DistanceField],
         frames: int,
     ) -> Any:
         wp = _warp()
         config = self.config
-        packed = self._build["Scene"]()
+        packed = build["Scene"]()
         span_s = frames * config.frame_s
 
         packed.frame_ms = 1e3 * config.frame_s
@@ -198,7 +207,7 @@ class RodEngine:
         packed.motion = self._array(which, wp.int32)
         self._pack_knots(packed, "base", bases)
 
-        slots = max(1, max(len(scene.objects) for scene in scenes))
+        slots = _slots(scenes)
         turning = any(p.motion.knots_needed for scene in scenes for p in scene.objects)
         object_knot_s = knot_s if turning else span_s + config.frame_s
         count = int(np.ceil(span_s / object_knot_s)) + 2 if turning else 2
@@ -234,7 +243,7 @@ class RodEngine:
         packed.creep_speed = 1e-3 * config.creep_speed_mm_per_s
         packed.skip = int(config.skip)
         packed.calm_speed = 1e-3 * config.calm_speed_mm_per_s
-        self._pack_fields(packed, list(fields.values()))
+        self._pack_fields(build, packed, list(fields.values()))
         return packed
 
     def _pack_knots(self, packed: Any, prefix: str, knots: Knots) -> None:
@@ -245,7 +254,9 @@ class RodEngine:
         rate = self._array(1e-3 * knots.quaternion_rate_per_s, wp.vec4d)
         setattr(packed, f"{prefix}_turn_rate", rate)
 
-    def _pack_fields(self, packed: Any, fields: Sequence[DistanceField]) -> None:
+    def _pack_fields(
+        self, build: dict[str, Any], packed: Any, fields: Sequence[DistanceField]
+    ) -> None:
         wp = _warp()
         sizes = [field.values_mm.size for field in fields]
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if fields else np.zeros(0)
@@ -256,45 +267,11 @@ class RodEngine:
         values = [np.asarray(f.values_mm, np.float32).ravel() for f in fields]
         packed.field_start = self._array(starts.astype(np.int64), wp.int64)
         packed.field_shape = self._array(shapes, wp.vec3i)
-        packed.field_origin = self._array(origins, self._build["V3"])
+        packed.field_origin = self._array(origins, build["V3"])
         packed.field_spacing = self._array(spacing, self._wp_real)
         packed.field_padding = self._array(padding, self._wp_real)
         flat = np.concatenate(values) if values else np.zeros(1, np.float32)
         packed.distance = self._array(flat, wp.float32)
-
-    def _new_state(self, threads: int, slots: int) -> Any:
-        wp = _warp()
-        build, device = self._build, self.config.device
-        state = build["State"]()
-        n, v2, v3, real = self.max_links, build["V2"], build["V3"], self._wp_real
-        m33 = wp.types.matrix(shape=(3, 3), dtype=real)
-
-        def make(dtype: Any, width: int | None = n) -> Any:
-            if width is None:
-                return wp.zeros(threads, dtype=dtype, device=device)
-            if self._on_cpu:
-                return wp.zeros((threads, width), dtype=dtype, device=device)
-            # On a GPU neighbouring threads read neighbouring addresses.
-            return wp.zeros((width, threads), dtype=dtype, device=device).transpose()
-
-        for name in ("angle", "rate", "drive", "acceleration"):
-            setattr(state, name, make(v2))
-        for name in ("load", "press", "clearance", "gap", "drag"):
-            setattr(state, name, make(real))
-        for name in (
-            "axis1", "axis2", "tangent", "spin", "bias_angular", "bias_linear", "u1n", "u1f", "u2n",
-            "u2f", "inverse", "lever", "normal", "surface_velocity",
-        ):  # fmt: skip
-            setattr(state, name, make(v3))
-        for name in ("position", "velocity"):
-            setattr(state, name, make(v3, n + 1))
-        state.contact = make(wp.int32)
-        for name in ("pose_position", "pose_velocity", "pose_spin"):
-            setattr(state, name, make(v3, slots))
-        state.pose_rotation = make(m33, slots)
-        state.resting = make(wp.int32, None)
-        state.flags = make(wp.int32, None)
-        return state
 
     # --- running -----------------------------------------------------------------------------
 
@@ -316,49 +293,27 @@ class RodEngine:
         config = self.config
         frames = config.frames(scenes[0].duration_s)
         fields = distance_fields(scenes, config)
-        packed = self._pack_scenes(scenes, fields, frames)
-        output = self._new_output(len(scenes), frames)
+        build, rods = self._built(_slots(scenes))
+        packed = self._pack_scenes(build, scenes, fields, frames)
+        output = self._new_output(build, len(scenes), frames)
         whiskers = len(self.rods)
-        slots = packed.field.shape[1]
-        flags = np.zeros((len(scenes), whiskers), np.int32)
+        kernel = build["advance"]
 
-        def launch(first: int, threads: int, state: Any) -> None:
-            state.angle.zero_()
-            state.rate.zero_()
-            state.load.zero_()
-            state.clearance.zero_()
-            state.flags.zero_()
-            state.resting.fill_(int(config.skip))
-            wp.launch(
-                self._build["advance"],
-                dim=threads,
-                inputs=[self._rods, packed, state, output, 0, frames, first, whiskers],
-                device=config.device,
-            )
+        def launch(first: int, threads: int) -> None:
+            inputs = [rods, packed, output, frames, first]
+            wp.launch(kernel, dim=threads, inputs=inputs, device=config.device)
 
-        if self._on_cpu:
-
-            def one(b: int) -> None:
-                key = slots
-                cached = getattr(self._local, "state", None)
-                if cached is None or cached[0] != key:
-                    cached = self._local.state = (key, self._new_state(whiskers, slots))
-                launch(b * whiskers, whiskers, cached[1])
-                flags[b] = cached[1].flags.numpy()
-
-            wp.load_module(device=config.device, module=self._build["advance"].module)
-            workers = min(config.threads or os.cpu_count() or 1, len(scenes))
-            if workers == 1:
-                for b in range(len(scenes)):
-                    one(b)
-            else:
-                with ThreadPoolExecutor(workers) as pool:
-                    list(pool.map(one, range(len(scenes))))
+        workers = min(config.threads or os.cpu_count() or 1, len(scenes))
+        if not self._on_cpu:
+            launch(0, len(scenes) * whiskers)
+        elif workers == 1:
+            launch(0, len(scenes) * whiskers)
         else:
-            state = self._new_state(len(scenes) * whiskers, slots)
-            launch(0, len(scenes) * whiskers, state)
-            flags = state.flags.numpy().reshape(len(scenes), whiskers)
-        return self._collect(output, flags)
+            # One launch runs on one thread; several at a time, a sweep each, keep all cores busy.
+            wp.load_module(device=config.device, module=kernel.module)
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(lambda b: launch(b * whiskers, whiskers), range(len(scenes))))
+        return self._collect(output)
 
     def stream(self, scenes: Sequence[Scene], batch: int) -> Iterator[tuple[slice, RawSweeps]]:
         """Simulate any number of scenes ``batch`` at a time; yields which ones and the result."""
@@ -366,10 +321,10 @@ class RodEngine:
             part = slice(start, min(start + batch, len(scenes)))
             yield part, self.run(scenes[part])
 
-    def _new_output(self, sweeps: int, frames: int) -> Any:
+    def _new_output(self, build: dict[str, Any], sweeps: int, frames: int) -> Any:
         wp = _warp()
         config = self.config
-        output = self._build["Output"]()
+        output = build["Output"]()
         whiskers = len(self.rods)
         shape = (sweeps, frames, whiskers)
         none = (1, 1, 1)
@@ -382,6 +337,7 @@ class RodEngine:
         output.force_world = zeros(shape if config.record_world else none, wp.vec3)
         output.moment_world = zeros(shape if config.record_world else none, wp.vec3)
         output.contact = zeros(shape, wp.uint8)
+        output.flags = zeros((sweeps, whiskers), wp.int32)
         nodes = (*shape, self.max_links + 2) if config.record_nodes else (1, 1, 1, 1)
         output.node = wp.full(nodes, wp.vec3(np.nan, np.nan, np.nan), device=config.device)
         output.average = int(config.sampling == "average")
@@ -389,7 +345,7 @@ class RodEngine:
         output.nodes = int(config.record_nodes)
         return output
 
-    def _collect(self, output: Any, flags: np.ndarray) -> RawSweeps:
+    def _collect(self, output: Any) -> RawSweeps:
         def joined(force: Any, moment: Any) -> np.ndarray:
             both = np.concatenate([force.numpy(), moment.numpy()], axis=-1)
             both *= UN_PER_KERNEL_FORCE
@@ -403,8 +359,13 @@ class RodEngine:
             else None,
             contact=output.contact.numpy().astype(bool),
             nodes_mm=output.node.numpy() if config.record_nodes else None,
-            flags=flags,
+            flags=output.flags.numpy(),
         )
+
+
+def _slots(scenes: Sequence[Scene]) -> int:
+    """Objects of the scene that has most, at least one."""
+    return max(1, max(len(scene.objects) for scene in scenes))
 
 
 def _moves(scene: Scene) -> bool:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from vibrissa.objects.tactile_object import TactileObject
 
 CLEAN_MARGIN_MM = 1.0
+VARIED = (
+    "theta_deg", "distance_mm", "height_mm", "speed_mm_per_s", "spin_deg_per_s", "diagonal_mm",
+    "start", "side",
+)  # fmt: skip
+"""Fields of a :class:`PassiveSweep` that go into the parameters of its scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +37,10 @@ class PassiveSweep:
         speed_mm_per_s: along -y.
         spin_deg_per_s: turning about world z while it moves.
         diagonal_mm: the mesh is scaled to this bounding-box diagonal; None leaves its size.
-        start: ``clean``: the leading face starts ``CLEAN_MARGIN_MM`` in front of the foremost
-            whisker; ``published``: the trailing face starts at ``start_y_mm``, as in the
+        start: clean: the leading face starts 1 mm in front of the foremost whisker; published: the
+            trailing face of an object centred on its origin starts at start_y_mm, as in the
             published program, so that a large object begins inside the whiskers.
-        start_y_mm: for ``start="published"`` only.
+        start_y_mm: where a published start is, see :func:`published_position_mm`.
         duration_s: simulated time.
         side: ``R`` past the right side; ``L`` is its mirror image, object and all.
     """
@@ -76,44 +81,33 @@ class PassiveSweep:
 
         Args:
             shape: the object, in the orientation and about the origin of its mesh.
-            array: whose front a clean start keeps clear of.
-            head: pose of the head; by default the published one of passive sweeps.
+            array: whose front a clean start keeps clear of; for ``side="L"`` the left whiskers.
+            head: pose of the head for the right side, which ``side="L"`` mirrors; by default the
+                published one of passive sweeps.
             name: name of the scene; by default the object's name and the varied parameters.
         """
-        pose = head or HeadPose.published_passive()
+        right = head or HeadPose.published_passive()
+        pose = right if self.side == "R" else _mirrored_pose(right)
         sized = shape if self.diagonal_mm is None else shape.scaled_to_diagonal(self.diagonal_mm)
         rotation = axis_rotation("z", self.theta_deg)
-        vertices = sized.vertices_mm @ rotation.T
-        low = vertices.min(axis=0)
+        corner = (self.distance_mm, self.start_y_mm, self.height_mm)
+        turned = sized.vertices_mm[np.unique(sized.faces)] @ rotation.T
+        position = published_position_mm(turned, corner)
         if self.start == "clean":
             front = float(rest_points_mm(array, pose)[..., 1].max())
-            y = front + CLEAN_MARGIN_MM - low[1]
-        else:
-            y = self.start_y_mm + low[1]
-        position = np.array([self.distance_mm - low[0], y, self.height_mm])
+            position[1] = front + CLEAN_MARGIN_MM - float(turned[:, 1].min())
+        spin = self.spin_deg_per_s
         if self.side == "L":
-            # The mirror image of the right-hand sweep, about the head's own sagittal plane.
+            # The mirror image of the right-hand sweep, object and all.
             sized, rotation, position = _mirror(sized, rotation, position)
-            velocity = np.array([0.0, -self.speed_mm_per_s, 0.0])
-            pose = _mirrored_pose(pose)
-            spin = -self.spin_deg_per_s
-        else:
-            velocity = np.array([0.0, -self.speed_mm_per_s, 0.0])
-            spin = self.spin_deg_per_s
+            spin = -spin
         motion = UniformMotion(
             position_mm=position,
-            velocity_mm_per_s=velocity,
+            velocity_mm_per_s=np.array([0.0, -self.speed_mm_per_s, 0.0]),
             rotation=rotation,
             spin_rad_per_s=np.array([0.0, 0.0, np.deg2rad(spin)]),
         )
-        varied = {
-            "theta_deg": self.theta_deg,
-            "distance_mm": self.distance_mm,
-            "height_mm": self.height_mm,
-            "speed_mm_per_s": self.speed_mm_per_s,
-            "diagonal_mm": self.diagonal_mm,
-            "start": self.start,
-        }
+        varied = {"object": shape.name} | {name: getattr(self, name) for name in VARIED}
         label = f"{shape.name} t{self.theta_deg:g} d{self.distance_mm:g} h{self.height_mm:g}"
         return Scene(
             objects=(PlacedObject(shape=sized, motion=motion),),
@@ -138,6 +132,21 @@ def _mirror(
 def _mirrored_pose(pose: HeadPose) -> HeadPose:
     flip = np.diag([-1.0, 1.0, 1.0])
     return HeadPose(position_mm=flip @ pose.position_mm, rotation=flip @ pose.rotation @ flip)
+
+
+def published_position_mm(turned_mm: Array, at: tuple[float, float, float]) -> Array:
+    """Where the published program puts the origin of a mesh.
+
+    Args:
+        turned_mm: (n, 3) vertices after scaling and turning, about the origin of the mesh.
+        at: the program's OBJ_X, OBJ_Y, OBJ_Z in mm.
+
+    Returns:
+        (3,) such that the smallest x of the object is OBJ_X, and its origin has
+        y = OBJ_Y + smallest y of the vertices and z = OBJ_Z.
+    """
+    low = turned_mm.min(axis=0)
+    return np.array([at[0] - low[0], at[1] + low[1], at[2]])
 
 
 def rest_points_mm(array: WhiskerArray, head: HeadPose, points: int = 24) -> Array:

@@ -108,7 +108,7 @@ class SolverConfig:
     sampling: Sampling = "average"
     step_s: float = 1e-4
     steps_per_radian: float = 2.5
-    calm_speed_mm_per_s: float = 3.0
+    calm_speed_mm_per_s: float = 10.0
     calm_step_s: float = 5e-4
     links: int | None = None
     contact_offset_mm: float = 0.3
