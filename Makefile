@@ -16,7 +16,7 @@ help:
 	@echo "make test      the tests, warnings are errors"
 	@echo "make check     format, lint, types, import order"
 	@echo "make validate  the simulation against theory and published numbers"
-	@echo "make stress    hard cases: stiff, fast, deep, degenerate"
+	@echo "make stress    10,000 random sweeps; OBJECTS=FOLDER adds your meshes"
 	@echo "make bench     speed of the simulation"
 	@echo "make clean     remove what the targets made, .venv included"
 
@@ -47,7 +47,7 @@ validate: $(STAMP)
 	$(BIN)/python benchmarks/validate.py
 
 stress: $(STAMP)
-	$(BIN)/python benchmarks/stress.py
+	$(BIN)/python benchmarks/stress.py $(if $(OBJECTS),--objects $(OBJECTS)) --out out/stress.json
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/simulation.py

@@ -14,16 +14,58 @@ if TYPE_CHECKING:
     from vibrissa.morphology import WhiskerArray as WhiskerArray
     from vibrissa.morphology import mouse_array as mouse_array
     from vibrissa.morphology import rat_array as rat_array
+    from vibrissa.objects import TactileObject as TactileObject
+    from vibrissa.objects import procedural_classes as procedural_classes
+    from vibrissa.objects import procedural_object as procedural_object
+    from vibrissa.objects import read_folder as read_folder
+    from vibrissa.objects import read_object as read_object
+    from vibrissa.simulation import PassiveSweep as PassiveSweep
+    from vibrissa.simulation import PlacedObject as PlacedObject
+    from vibrissa.simulation import RodgersStimuli as RodgersStimuli
+    from vibrissa.simulation import SampledMotion as SampledMotion
+    from vibrissa.simulation import Scene as Scene
+    from vibrissa.simulation import SinusoidalWhisking as SinusoidalWhisking
+    from vibrissa.simulation import SolverConfig as SolverConfig
+    from vibrissa.simulation import Sweep as Sweep
+    from vibrissa.simulation import TabledWhisking as TabledWhisking
+    from vibrissa.simulation import UniformMotion as UniformMotion
+    from vibrissa.simulation import animate as animate
+    from vibrissa.simulation import contact_sheet as contact_sheet
+    from vibrissa.simulation import draw_array as draw_array
+    from vibrissa.simulation import draw_traces as draw_traces
+    from vibrissa.simulation import save_figure as save_figure
+    from vibrissa.simulation import simulate as simulate
 
     __version__: str
 
 # Public name -> the room that makes it.
 _ROOM_OF = {
     "HeadPose": "vibrissa.morphology",
+    "PassiveSweep": "vibrissa.simulation",
+    "PlacedObject": "vibrissa.simulation",
+    "RodgersStimuli": "vibrissa.simulation",
+    "SampledMotion": "vibrissa.simulation",
+    "Scene": "vibrissa.simulation",
+    "SinusoidalWhisking": "vibrissa.simulation",
+    "SolverConfig": "vibrissa.simulation",
+    "Sweep": "vibrissa.simulation",
+    "TabledWhisking": "vibrissa.simulation",
+    "TactileObject": "vibrissa.objects",
+    "UniformMotion": "vibrissa.simulation",
     "Whisker": "vibrissa.morphology",
     "WhiskerArray": "vibrissa.morphology",
+    "animate": "vibrissa.simulation",
+    "contact_sheet": "vibrissa.simulation",
+    "draw_array": "vibrissa.simulation",
+    "draw_traces": "vibrissa.simulation",
     "mouse_array": "vibrissa.morphology",
+    "procedural_classes": "vibrissa.objects",
+    "procedural_object": "vibrissa.objects",
     "rat_array": "vibrissa.morphology",
+    "read_folder": "vibrissa.objects",
+    "read_object": "vibrissa.objects",
+    "save_figure": "vibrissa.simulation",
+    "simulate": "vibrissa.simulation",
 }
 
 

@@ -180,6 +180,7 @@ def push_with_peg(
     depth: float = 0.15,
     radius_mm: float = 1.0,
     push_s: float = 0.3,
+    cell_mm: float = 0.125,
     **config: Any,
 ) -> PegPush:
     """Push a straight whisker slowly towards +y at a share ``at`` of its length.
@@ -197,7 +198,7 @@ def push_with_peg(
 
     raw = run(
         whisker,
-        [(peg(radius_mm), Course(position=place))],
+        [(peg(radius_mm, cell_mm), Course(position=place))],
         push_s,
         **{"contact_offset_mm": 0.0, "friction": friction, "record_nodes": True, **config},
     )

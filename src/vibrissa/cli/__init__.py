@@ -144,7 +144,7 @@ def _one_line(text: str) -> str:
         bare = line.strip(" │╭╮╰╯|+").strip()
         if not bare or set(bare) <= set("─-") or re.fullmatch(r"─.*─", bare):
             continue
-        if bare.startswith("For full helptext"):
+        if bare.startswith(("For full helptext", "Argument helptext")):
             break
         parts.append(bare)
     joined = " ".join(parts).rstrip(".")

@@ -43,9 +43,7 @@ def choose_array(text: str, side: Side, parameters: str, *, fill: bool = False) 
     individual = re.fullmatch(r"mouse[: ](\d+)", text)
     if individual is not None:
         number = int(individual[1])
-        return mouse_array(
-            side, parameters, individual=number, fill="average" if fill else None
-        )
+        return mouse_array(side, parameters, individual=number, fill="average" if fill else None)
     if text.lower().endswith(".csv") or Path(text).exists():
         table = WhiskerArray.from_table(
             text, parameters=parameters, side="R" if side == "both" else side

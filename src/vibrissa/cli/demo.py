@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vibrissa.cli.choosing import writable_folder
+from vibrissa.cli.speaking import say, silent_compiler
 from vibrissa.core.errors import refuse
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from vibrissa.simulation.sweep import Sweep
 
 OBJECT: Final = ("cup", 0)
+NAME: Final = "A cup passes the right whiskers of the mouse"
 FILES: Final = ("sweep.h5", "array.png", "traces.png", "contact_sheet.png", "film.gif")
 
 
@@ -43,7 +43,7 @@ def scene_of(seed: int) -> tuple[WhiskerArray, Scene, SolverConfig]:
     array = mouse_array()
     cup = procedural_object(*OBJECT, seed)
     sweep = PassiveSweep(theta_deg=30.0, distance_mm=6.0, diagonal_mm=28.0, speed_mm_per_s=40.0)
-    return array, sweep.scene(cup, array), SolverConfig(record_nodes=True)
+    return array, sweep.scene(cup, array, name=NAME), SolverConfig(record_nodes=True)
 
 
 def run(config: DemoConfig) -> None:
@@ -52,10 +52,10 @@ def run(config: DemoConfig) -> None:
     if config.seed < 0:
         raise refuse("seed", config.seed, "not a non-negative integer", "give 0 or more")
     out = writable_folder(config.out)
-    _say("making the object and its distance field ...")
-    with contextlib.redirect_stdout(sys.stderr):  # the compiler may speak on stdout
+    say("making the object and its distance field ...")
+    with silent_compiler():
         sweep, scene, cpu_s = _simulated(config.seed)
-    _say("drawing ...")
+    say("drawing ...")
     paths = draw(sweep, scene, out)
     for path in paths:
         print(path)
@@ -68,10 +68,10 @@ def _simulated(seed: int) -> tuple[Sweep, Scene, float]:
 
     array, scene, solver = scene_of(seed)
     require_placed(check_placement(array, scene, solver), allow_overlap=False)
-    _say("compiling the kernel (the first time only) ...")
+    say("compiling the kernel (the first time only) ...")
     engine = make_engine(array, solver)
     engine.run([replace(scene, duration_s=solver.frame_s)])
-    _say("simulating ...")
+    say("simulating ...")
     before = time.process_time()
     raw = engine.run([scene])
     cpu_s = time.process_time() - before
@@ -90,10 +90,7 @@ def draw(sweep: Sweep, scene: Scene, out: Path) -> list[Path]:
     )
 
     file, array, traces, sheet, film = (out / name for name in FILES)
-    whole = draw_array(
-        mouse_array(), head=HeadPose.published_passive(), objects=scene.objects,
-        time_s=0.4 * scene.duration_s,
-    )  # fmt: skip
+    whole = draw_array(mouse_array(), head=HeadPose.published_passive(), objects=scene.objects)
     return [
         sweep.save(file),
         save_figure(whole, array),
@@ -112,7 +109,7 @@ def _summary(sweep: Sweep, scene: Scene, cpu_s: float, wall_s: float) -> str:
     at = [sweep.whiskers[int(np.argmax(v.max(axis=0)))] for v in (force, moment)]
     return "\n".join(
         [
-            f"whiskers touched   {touched} of {len(sweep.whiskers)} by {scene.name}",
+            f"whiskers touched   {touched} of {len(sweep.whiskers)}",
             f"peak load          {force.max():.0f} uN at {at[0]}, "
             f"{moment.max():.0f} uN*mm at {at[1]}",
             f"in contact         {sweep.contact.mean():.0%} of whisker frames",
@@ -121,7 +118,3 @@ def _summary(sweep: Sweep, scene: Scene, cpu_s: float, wall_s: float) -> str:
             f"time taken         {wall_s:.0f} s",
         ]
     )
-
-
-def _say(text: str) -> None:
-    print(f"vibrissa: {text}", file=sys.stderr, flush=True)

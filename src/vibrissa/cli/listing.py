@@ -30,8 +30,15 @@ class ListConfig:
 def _arrays() -> dict[str, str]:
     return {
         "mouse": "average mouse, 30 whiskers a side (Bresee et al. 2023)",
-        **{f"mouse {n}": f"mouse {n} of the eight behind the average" for n in range(1, 9)},
+        **{f"mouse:{n}": f"mouse {n} of the eight behind the average" for n in range(1, 9)},
         "rat": "average rat, 27 whiskers a side (Belli et al. 2018)",
+    }
+
+
+def _engines() -> dict[str, str]:
+    return {
+        "rod": "elastic rods with contact on a distance field, on all cores or a GPU (the default)",
+        "mujoco": "the same whiskers under MuJoCo, an independent check",
     }
 
 
@@ -55,6 +62,12 @@ FAMILIES: Final[dict[str, tuple[str, Callable[[], dict[str, str]]]]] = {
         "vibrissa.morphology.parameters",
         _registry("vibrissa.morphology.parameters", "parameter_sets"),
     ),
+    "shapes": ("vibrissa.objects.procedural", _registry("vibrissa.objects.procedural", "SHAPES")),
+    "protocols": (
+        "vibrissa.simulation.protocols",
+        _registry("vibrissa.simulation.protocols", "sweep_protocols"),
+    ),
+    "engines": ("vibrissa.simulation.run", _engines),
 }
 
 

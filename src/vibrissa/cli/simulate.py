@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +18,7 @@ from vibrissa.cli.choosing import (
     choose_whisking,
     writable_folder,
 )
+from vibrissa.cli.speaking import say, silent_compiler
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.progress import track
 from vibrissa.simulation.passive import PassiveSweep
@@ -127,9 +126,9 @@ def choose_protocol(config: SimulateConfig) -> SweepProtocol:
     Raises:
         InputError: no such protocol, or an option that it does not heed.
     """
-    from vibrissa.simulation.protocols import protocols
+    from vibrissa.simulation.protocols import sweep_protocols
 
-    kind: Any = protocols.get(config.protocol)
+    kind: Any = sweep_protocols.get(config.protocol)
     names = {f.name for f in fields(kind)}
     plain = PassOptions()
     for name in kind.sets:
@@ -182,7 +181,7 @@ class _Work:
         config = self._config
         shape: TactileObject | None = source.read(config.seed) if source else None
         name = shape.name if shape else config.protocol
-        with contextlib.redirect_stdout(sys.stderr):  # the compiler may speak on stdout
+        with silent_compiler():
             plan = self._protocol.plan(
                 self._array, shape, self._solver, seed=config.seed,
                 allow_overlap=config.allow_overlap,
@@ -251,7 +250,7 @@ class _Work:
 
     def _remark(self, text: str, *, always: bool = False) -> None:
         if always or not self._config.quiet:
-            print(f"vibrissa: {text}", file=sys.stderr)
+            say(text)
 
     def report(self) -> int:
         """Print the document and give the exit status.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vibrissa.simulation.protocols import RandomPassive as RandomPassive
     from vibrissa.simulation.protocols import Rodgers6 as Rodgers6
     from vibrissa.simulation.protocols import SweepProtocol as SweepProtocol
-    from vibrissa.simulation.protocols import protocols as protocols
+    from vibrissa.simulation.protocols import sweep_protocols as sweep_protocols
     from vibrissa.simulation.rod import Rod as Rod
     from vibrissa.simulation.rod import discretise as discretise
     from vibrissa.simulation.rodgers import RodgersStimuli as RodgersStimuli
@@ -77,7 +77,7 @@ _MODULE_OF = {
     "draw_array": "drawing",
     "draw_traces": "drawing",
     "make_engine": "run",
-    "protocols": "protocols",
+    "sweep_protocols": "protocols",
     "published_1000hz": "passive",
     "save_figure": "drawing",
     "simulate": "run",

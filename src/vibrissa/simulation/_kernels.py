@@ -22,7 +22,7 @@ FLAG_RESET = 2
 MAX_ANGLE_RAD = 1.5
 MAX_RATE_RAD_PER_MS = 200.0
 CONTACT_PASSES = 4
-"""First solve and at most three corrections of the active set."""
+"""First solve and at most three corrections of the active set and of friction."""
 
 
 @cache
@@ -81,6 +81,7 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
         offset: real
         friction: real
         creep_speed: real
+        friction_error: real
         skip: wp.int32
         calm_speed: real  # largest change of velocity in a coarse step, mm per ms
 
@@ -390,8 +391,10 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
         # Everything that a link carries lives on the thread's own stack.
         angles = wp.zeros(shape=LINKS, dtype=V2)
         rates = wp.zeros(shape=LINKS, dtype=V2)
-        loads = wp.zeros(shape=LINKS, dtype=real)
-        presses = wp.zeros(shape=LINKS, dtype=real)
+        kept = wp.zeros(shape=LINKS, dtype=real)  # drag at the end of the last step
+        drags_next = wp.zeros(shape=LINKS, dtype=real)
+        drags_before = wp.zeros(shape=LINKS, dtype=real)
+        slowness_before = wp.zeros(shape=LINKS, dtype=real)
         clearances = wp.zeros(shape=LINKS, dtype=real)
         arcs = wp.zeros(shape=LINKS, dtype=real)
         axes1 = wp.zeros(shape=LINKS, dtype=V3)
@@ -747,29 +750,22 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                         stale = 1
                         resting_now = 0
 
-                    # Friction leans on the last known load of the contact or of a neighbour from
-                    # which it has just moved over a joint.
+                    # Friction starts from the drag that the contact had, or that a neighbour had
+                    # from which it has just moved over a joint.
                     if near == 1:
                         for i in range(n):
                             if contacts[i] > 0:
-                                lagged = loads[i]
-                                if i > 0:
-                                    if contacts[i - 1] == 0:
-                                        lagged = wp.max(lagged, loads[i - 1])
-                                if i < n - 1:
-                                    if contacts[i + 1] == 0:
-                                        lagged = wp.max(lagged, loads[i + 1])
-                                normal = normals[i]
-                                own = velocities[i] + wp.cross(
-                                    spins[i], levers[i]
-                                )
-                                slip = own - surfaces[i]
-                                slip = slip - wp.dot(slip, normal) * normal
-                                drags[i] = (
-                                    scene.friction
-                                    * lagged
-                                    / wp.max(wp.length(slip), scene.creep_speed)
-                                )
+                                drag = kept[i]
+                                if held[i] == 0:
+                                    drag = Real(0.0)
+                                    if i > 0:
+                                        if contacts[i - 1] == 0:
+                                            drag = kept[i - 1]
+                                    if i < n - 1:
+                                        if contacts[i + 1] == 0:
+                                            drag = wp.max(drag, kept[i + 1])
+                                drags[i] = drag
+                                slowness_before[i] = Real(-1.0)
 
                     # --- dynamics: solve, correct the active set, solve again ---------------------
                     fn = zero3
@@ -812,9 +808,9 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                                     drag = Real(0.0)
                                 slip = own - surface
                                 slip = slip - wp.dot(slip, normal) * normal
-                                load = push * normal - drag * slip
-                                pn = pn - wp.cross(lever, load)
-                                pf = pf - load
+                                pull = push * normal - drag * slip
+                                pn = pn - wp.cross(lever, pull)
+                                pf = pf - pull
                                 arm = wp.cross(lever, normal)
                                 net = coefficient - h * drag
                                 ii = ii + net * sym_outer(arm, arm)
@@ -942,6 +938,7 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                         alpha = base_spin_rate
                         linear = base_acceleration + wp.cross(alpha, stub_vector)
                         changed = int(0)
+                        rough = int(0)
                         hasty = Real(0.0)
                         for i in range(n):
                             linear = linear + biases_linear[i]
@@ -973,24 +970,46 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                                     + wp.cross(spins[i] + h * alpha, lever)
                                 )
                                 gap = gaps[i] + h * wp.dot(normal, own)
-                                press = wp.max(-rods.geometry[whisker, i][3] * gap, Real(0.0))
+                                load = wp.max(-rods.geometry[whisker, i][3] * gap, Real(0.0))
+                                drags_next[i] = Real(0.0)
                                 if found == 2:
-                                    presses[i] = press
+                                    # Coulomb: drag times slip speed is friction times load.
+                                    limit = scene.friction * load
+                                    slip = own - surfaces[i]
+                                    slip = slip - wp.dot(slip, normal) * normal
+                                    speed = wp.length(slip)
+                                    wanted = limit / wp.max(speed, scene.creep_speed)
+                                    drags_next[i] = wanted
                                     if gap > Real(0.0):
                                         contacts[i] = 1
                                         changed = 1
-                                else:
-                                    presses[i] = Real(0.0)
-                                    if gap < Real(0.0):
-                                        contacts[i] = 2
-                                        changed = 1
-                            else:
-                                presses[i] = Real(0.0)
+                                    elif wp.abs(wanted - drags[i]) > scene.friction_error * wanted:
+                                        rough = 1
+                                        used = drags[i]
+                                        slowness = Real(1.0) / wp.max(speed, Real(1.0e-9))
+                                        if slowness_before[i] >= Real(0.0) and used != drags_before[i]:
+                                            # 1 / speed is linear in drag for a single contact.
+                                            slope = (slowness - slowness_before[i]) / (
+                                                used - drags_before[i]
+                                            )
+                                            rest = slowness - slope * used
+                                            share = Real(1.0) - limit * slope
+                                            most = limit / scene.creep_speed
+                                            if rest > Real(0.0) and slope > Real(0.0):
+                                                wanted = most
+                                                if share * most > limit * rest:
+                                                    wanted = limit * rest / share
+                                        drags_before[i] = used
+                                        slowness_before[i] = slowness
+                                        drags[i] = wanted
+                                elif gap < Real(0.0):
+                                    contacts[i] = 2
+                                    changed = 1
                             linear = linear + wp.cross(alpha, rods.geometry[whisker, i][0] * t)
                             hasty = wp.max(hasty, wp.length_sq(linear))
-                        if changed == 0:
+                        swaps = swaps + changed
+                        if changed + rough == 0:
                             break
-                        swaps = swaps + 1
 
                     span = Real(fine) * Real(n_coarse)
                     calm = int(0)
@@ -1016,7 +1035,9 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                             output.flags[sweep, whisker] = output.flags[sweep, whisker] | wp.static(FLAG_ANGLE_CAPPED)
                         rates[i] = r
                         angles[i] = a
-                        loads[i] = presses[i]
+                        kept[i] = Real(0.0)
+                        if contacts[i] == 2:
+                            kept[i] = drags_next[i]
                         held[i] = contacts[i]
                         if contacts[i] == 2:
                             touched = 1
@@ -1025,7 +1046,7 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                         for i in range(n):
                             rates[i] = zero2
                             angles[i] = zero2
-                            loads[i] = Real(0.0)
+                            kept[i] = Real(0.0)
                         fn = zero3
                         ff = zero3
                     elif moving:
@@ -1091,7 +1112,7 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
                         for i in range(n):
                             angles[i] = zero2
                             rates[i] = zero2
-                            loads[i] = Real(0.0)
+                            kept[i] = Real(0.0)
                         resting_now = 1
                         stale = 1
             elif stale == 0 and scene.skip == 1 and sleep_frames == 0:

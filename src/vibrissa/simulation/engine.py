@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 UN_PER_KERNEL_FORCE = 1000.0
 UNITS_MASS = 1000.0  # mg per g
 SLOWEST_KNOT_S = 1e-3
+FRICTION_ERROR = 0.05
+"""Friction may differ from Coulomb's law by this share before a step is solved again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -241,6 +243,7 @@ class RodEngine:
         packed.offset = config.contact_offset_mm
         packed.friction = config.friction
         packed.creep_speed = 1e-3 * config.creep_speed_mm_per_s
+        packed.friction_error = FRICTION_ERROR
         packed.skip = int(config.skip)
         packed.calm_speed = 1e-3 * config.calm_speed_mm_per_s
         self._pack_fields(build, packed, list(fields.values()))

@@ -153,9 +153,7 @@ def rest_points_mm(array: WhiskerArray, head: HeadPose, points: int = 24) -> Arr
     """Points ``(whisker, point, 3)`` along the whiskers at rest, in the world."""
     return np.stack(
         [
-            head.points_to_world_mm(
-                w.centreline_in_head_mm(np.linspace(0.0, w.length_mm, points))
-            )
+            head.points_to_world_mm(w.centreline_in_head_mm(np.linspace(0.0, w.length_mm, points)))
             for w in array
         ]
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vibrissa.objects.tactile_object import TactileObject
 
-protocols: Final[Registry[type[SweepProtocol]]] = Registry("protocols")
+sweep_protocols: Final[Registry[type[SweepProtocol]]] = Registry("protocols")
 """Name -> a class of :class:`SweepProtocol`."""
 
 
@@ -113,7 +113,7 @@ class SweepProtocol(Protocol):
         ...
 
 
-@protocols.register("passive")
+@sweep_protocols.register("passive")
 @dataclass(frozen=True, kw_only=True)
 class OnePass:
     """One straight pass of the object (the default).
@@ -143,7 +143,7 @@ class OnePass:
         return Plan.of(array, [scene], config, allow_overlap=allow_overlap)
 
 
-@protocols.register("passive-1000hz")
+@sweep_protocols.register("passive-1000hz")
 @dataclass(frozen=True, kw_only=True)
 class Passive1000Hz:
     """The 16 passes per object of the published 1000 Hz set.
@@ -171,7 +171,7 @@ class Passive1000Hz:
         return Plan.of(array, scenes, config, allow_overlap=allow_overlap)
 
 
-@protocols.register("rodgers6")
+@sweep_protocols.register("rodgers6")
 @dataclass(frozen=True, kw_only=True)
 class Rodgers6:
     """The six stimuli of Rodgers et al. 2022 with active whisking.
@@ -208,13 +208,11 @@ class Rodgers6:
             raise refuse(
                 "object", shape.name, "rodgers6 brings its own objects", "leave the object out"
             )
-        stimuli = replace(
-            self.stimuli, whisking=self.whisking, duration_s=self.sweep.duration_s
-        )
+        stimuli = replace(self.stimuli, whisking=self.whisking, duration_s=self.sweep.duration_s)
         return Plan.of(array, stimuli.scenes(), config, allow_overlap=True)
 
 
-@protocols.register("random-passive")
+@sweep_protocols.register("random-passive")
 @dataclass(frozen=True, kw_only=True)
 class RandomPassive:
     """Passes drawn at random from a seed; badly placed draws are drawn again.

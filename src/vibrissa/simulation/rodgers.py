@@ -5,9 +5,9 @@ distance or far, while the whiskers move. Object, positions, angles and the pose
 those of the published simulator (github.com/neuroagents-lab/2025-tactile-whisking). Its whisking
 trajectory was not released: the whiskers move sinusoidally here, or as the user's table says.
 
-At the published places the convex slab, close, is felt by two whiskers at rest (RC2 and RC3; it
-reaches 0.1 mm into the whiskers, and the contact offset adds 0.3 mm); the protocol allows and counts
-this.
+At the published places two whiskers feel the convex slab, close, while they are at rest (RC2 and
+RC3; they stand 0.1 mm inside it, and the contact offset adds 0.3 mm). The protocol allows and
+counts this.
 """
 
 from __future__ import annotations

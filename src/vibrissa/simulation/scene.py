@@ -107,8 +107,8 @@ class SolverConfig:
     rate_hz: float = 1000.0
     sampling: Sampling = "average"
     step_s: float = 1e-4
-    steps_per_radian: float = 2.5
-    calm_speed_mm_per_s: float = 10.0
+    steps_per_radian: float = 5.0
+    calm_speed_mm_per_s: float = 20.0
     calm_step_s: float = 5e-4
     links: int | None = None
     contact_offset_mm: float = 0.3

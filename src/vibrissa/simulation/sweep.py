@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from vibrissa.core.axes import CHANNEL_UNITS, CHANNELS, SWEEP_AXES
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest
+from vibrissa.morphology.names import parse_name
+from vibrissa.simulation.scene import Sampling
 
 if TYPE_CHECKING:
     import xarray
@@ -93,10 +96,32 @@ class Sweep:
                 raise refuse(name, len(getattr(self, name)), f"there are {count} sweeps", "mend it")
         if len(self.whiskers) != whiskers:
             raise refuse("whiskers", self.whiskers, f"there are {whiskers} whiskers", "mend it")
-        if not np.isfinite(self.force_moment).all():
-            where = np.argwhere(~np.isfinite(self.force_moment))[0]
-            place = dict(zip(SWEEP_AXES, where.tolist(), strict=True))
-            raise refuse("force_moment", place, "a value is not finite", "simulate it again")
+        self._check_names()
+        heads = self.head_rotation.shape
+        if heads not in ((sweeps, 1, 3, 3), (sweeps, frames, 3, 3)):
+            raise refuse("head_rotation", heads, f"does not fit force_moment {shape}", "mend it")
+        nodes = None if self.nodes_mm is None else self.nodes_mm.shape
+        if nodes is not None and (nodes[:3] != shape[:3] or len(nodes) != 5 or nodes[4] != 3):
+            raise refuse("nodes_mm", nodes, f"does not fit force_moment {shape}", "mend it")
+        for name in ("force_moment", "force_moment_world", "head_rotation", "base_rotation"):
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value).all():
+                where = np.argwhere(~np.isfinite(value))[0].tolist()
+                place = dict(zip(SWEEP_AXES, where, strict=True)) if "force" in name else where
+                raise refuse(name, place, "a value is not finite", "simulate it again")
+
+    def _check_names(self) -> None:
+        for name in self.whiskers:
+            parse_name(name)
+        if len(set(self.whiskers)) < len(self.whiskers):
+            raise refuse("whiskers", self.whiskers, "a name stands twice", "name each once")
+        if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise refuse("rate_hz", self.rate_hz, "must be positive", "give frames per second")
+        if self.sampling not in get_args(Sampling):
+            raise refuse("sampling", self.sampling, "unknown", "choose average or point")
+        for entry in self.parameters:
+            if not isinstance(entry, dict):
+                raise refuse("parameters", entry, "not a mapping", "give one per sweep")
 
     # --- views -------------------------------------------------------------------------------
 
@@ -212,32 +237,36 @@ class Sweep:
         try:
             with h5py.File(source, "r") as file:
                 _check_header(source, file.attrs)
-                arrays = {n: file[n][()] if n in file else None for n in _ARRAYS}
-                texts = {n: _read_text(file, n) for n in ("whiskers", "names", "labels")}
+                held: dict[str, Any] = {
+                    n: _read_array(file, n) for n in _ARRAYS if n in file or n in _NEEDED
+                }
+                held |= {n: _read_text(file, n) for n in ("whiskers", "names", "labels")}
                 parameters = tuple(json.loads(p) for p in _read_text(file, "parameters"))
-                attributes = dict(file.attrs)
-        except (OSError, KeyError, json.JSONDecodeError) as error:
+                rate_hz = float(np.asarray(file.attrs["rate_hz"]).item())
+                sampling = str(file.attrs["sampling"])
+                manifest_text = str(file.attrs["manifest"])
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"{source}: not a readable sweep file ({_first_line(error)}); "
                 "write it again or restore it from a copy."
             ) from error
-        arrays["contact"] = arrays["contact"].astype(bool)
-        arrays["flagged"] = arrays["flagged"].astype(bool)
-        manifest = Manifest.from_json(str(attributes["manifest"]), origin=str(source))
-        return cls(
-            rate_hz=float(attributes["rate_hz"]),
-            sampling=str(attributes["sampling"]),
-            parameters=parameters,
-            manifest=manifest,
-            **arrays,
-            **texts,
-        )
+        manifest = Manifest.from_json(manifest_text, origin=str(source))
+        try:
+            return cls(
+                rate_hz=rate_hz, sampling=sampling, parameters=parameters, manifest=manifest, **held
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
 
 
 _ARRAYS = (
     "force_moment", "contact", "flagged", "head_rotation", "base_rotation", "force_moment_world",
     "nodes_mm",
 )  # fmt: skip
+_NEEDED = ("force_moment", "contact", "flagged", "head_rotation")
+_BOOLEAN = ("contact", "flagged")
 
 
 def _turned(loads: np.ndarray, rotation: np.ndarray) -> np.ndarray:
@@ -260,6 +289,13 @@ def _write_text(file: Any, name: str, values: Sequence[str]) -> None:
     import h5py
 
     file.create_dataset(name, data=list(values), dtype=h5py.string_dtype("utf-8"))
+
+
+def _read_array(file: Any, name: str) -> np.ndarray:
+    value = file[name][()]
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        raise ValueError(f"{name} is no array of numbers")
+    return value.astype(bool if name in _BOOLEAN else np.float32, copy=False)
 
 
 def _read_text(file: Any, name: str) -> tuple[str, ...]:
@@ -292,6 +328,9 @@ def _check_header(source: Path, attributes: Any) -> None:
 def concatenate(parts: Sequence[Sweep]) -> Sweep:
     """Join sweeps of the same whiskers, rate and length along ``sweep``.
 
+    What not all parts hold, and shapes of whiskers with different numbers of nodes, are left out;
+    the manifest is that of the first part, with the inputs of all.
+
     Raises:
         InputError: nothing to join, or parts that differ.
     """
@@ -302,12 +341,23 @@ def concatenate(parts: Sequence[Sweep]) -> Sweep:
         for name in ("whiskers", "rate_hz", "sampling"):
             if getattr(part, name) != getattr(first, name):
                 raise refuse(name, getattr(part, name), "differs between parts", "join equals only")
+        frames = part.force_moment.shape[1]
+        if frames != first.force_moment.shape[1]:
+            raise refuse("frames", frames, "differs between parts", "join equals only")
+    heads = max(part.head_rotation.shape[1] for part in parts)
 
     def joined(name: str) -> np.ndarray | None:
         values = [getattr(part, name) for part in parts]
-        return None if any(v is None for v in values) else np.concatenate(values)
+        if any(v is None for v in values):
+            return None
+        if name == "head_rotation":  # one pose stands for all frames
+            values = [np.broadcast_to(v, (len(v), heads, 3, 3)) for v in values]
+        if name == "nodes_mm" and len({v.shape[3] for v in values}) > 1:
+            return None
+        return np.concatenate(values)
 
     arrays: dict[str, Any] = {name: joined(name) for name in _ARRAYS}
+    inputs = {key: value for part in parts for key, value in part.manifest.inputs.items()}
     return Sweep(
         whiskers=first.whiskers,
         rate_hz=first.rate_hz,
@@ -315,6 +365,6 @@ def concatenate(parts: Sequence[Sweep]) -> Sweep:
         names=tuple(n for part in parts for n in part.names),
         labels=tuple(n for part in parts for n in part.labels),
         parameters=tuple(p for part in parts for p in part.parameters),
-        manifest=first.manifest,
+        manifest=replace(first.manifest, inputs=inputs),
         **arrays,
     )
