@@ -66,7 +66,7 @@ def test_the_quick_start_runs(tmp_path, monkeypatch, capfd):
     assert found["active"].contact.any()
     assert found["plan"].overlapping == {"convex close": ("RC2", "RC3")}
     assert found["stimuli"].contact.any(axis=(1, 2)).all()
-    assert np.abs(found["world"]).max() > 1.0
+    assert np.abs(found["world"]).max() > 10.0
     assert not list(tmp_path.glob("*.h5"))
 
 

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Experiments on the rod solver whose answers are known: the tests assert on them, and
 ``benchmarks/validate.py`` draws them.
 
@@ -180,7 +181,7 @@ def push_with_peg(
     depth: float = 0.15,
     radius_mm: float = 1.0,
     push_s: float = 0.3,
-    cell_mm: float = 0.125,
+    cell_mm: float = 0.0625,
     **config: Any,
 ) -> PegPush:
     """Push a straight whisker slowly towards +y at a share ``at`` of its length.
@@ -423,5 +424,3 @@ def channel_correlations(one: Array, two: Array, loaded: float = 0.02) -> Array:
         a, b = one - one.mean(axis=0), two - two.mean(axis=0)
         correlation = (a * b).sum(axis=0) / np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     return np.where(is_loaded.reshape(-1, 6), correlation, np.nan)
-
-

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Large deflections over a round peg, against the elastica with Coulomb friction."""
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ def test_friction_follows_the_slip():
 
 def test_contact_offset_makes_the_peg_thicker():
     whisker = straight("RC1")
-    felt = push_with_peg(whisker, at=0.75, friction=0.0, radius_mm=0.8, depth=0.1, contact_offset_mm=0.3)
+    felt = push_with_peg(
+        whisker, at=0.75, friction=0.0, radius_mm=0.8, depth=0.1, contact_offset_mm=0.3
+    )
     exact = peg_elastica(whisker, felt.peg_mm, 1.1, 0.0, 0.0)
     assert felt.force_moment[5] == pytest.approx(exact.moment_uN_mm, rel=0.015)
-
-

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """A sweep repeated with the object shifted by a ten-thousandth of a millimetre."""
 
 from __future__ import annotations

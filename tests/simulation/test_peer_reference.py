@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Against recorded traces of the published simulator, its spring limit corrected."""
 
 from __future__ import annotations

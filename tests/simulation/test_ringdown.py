@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Free vibration: damping, frequencies and energy; and bases that move."""
 
 from __future__ import annotations

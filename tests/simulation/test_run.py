@@ -123,12 +123,27 @@ def test_a_moving_head_meets_a_still_object():
         head=moves,
         objects=(PlacedObject(shape=BALL.scaled_to_diagonal(40.0), motion=stands),),
     )
-    config = replace(COARSE, precision="float64", record_world=True)
+    config = replace(COARSE, precision="float64", record_world=True, calm_speed_mm_per_s=0.0)
     one, two = simulate(ARRAY, scene, config), simulate(ARRAY, other, config)
     peak = np.abs(one.force_moment[..., 3:]).max()
-    assert np.abs(one.force_moment[..., 3:] - two.force_moment[..., 3:]).max() < 0.01 * peak
+    difference = np.abs(one.force_moment - two.force_moment)[0, ..., 3:].max(axis=(1, 2))
+    assert np.quantile(difference, 0.95) < 0.005 * peak
+    assert difference.max() < 0.03 * peak
     assert two.base_rotation is None
     assert two.loads("head").shape == one.loads("head").shape
+
+
+def test_a_head_at_constant_velocity_feels_nothing():
+    """Nor at its first and last sample, where a careless difference would see half the speed."""
+    pose = HeadPose.published_passive()
+    times = np.linspace(0.0, 0.1, 6)
+    head = SampledMotion(
+        times_s=times,
+        positions_mm=pose.position_mm + times[:, None] * np.array([0.0, 60.0, 0.0]),
+        rotations=np.tile(pose.rotation, (6, 1, 1)),
+    )
+    sweep = simulate(ARRAY, Scene(objects=(), duration_s=0.1, head=head), COARSE)
+    assert np.abs(sweep.force_moment).max() < 0.05
 
 
 def test_a_nodding_head_and_two_objects():
@@ -153,7 +168,7 @@ def test_a_nodding_head_and_two_objects():
         loads[name] = sweep
     assert not loads["none"].contact.any()
     # A nodding head is felt: whiskers have mass.
-    assert np.abs(loads["none"].force_moment[..., 3:]).max() > 0.5
+    assert np.abs(loads["none"].force_moment[..., 3:]).max() > 0.05
     assert loads["both"].contact.sum() > loads["one"].contact.sum() > 0
     assert set(loads["both"].manifest.inputs) == {"ellipsoid/00000", "cup/00000"}
     with pytest.raises(InputError, match="record_world"):

@@ -17,9 +17,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import root
 
 
-def beam_matrices(
-    whisker: Any, elements: int = 120
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def beam_matrices(whisker: Any, elements: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes ``(n + 1,)``, stiffness and mass ``(2n + 2, 2n + 2)`` of the straight, free, tapered
     Euler-Bernoulli beam by cubic Hermite elements; deflection and slope alternate.
 
@@ -61,7 +59,7 @@ def beam_matrices(
 
 
 def hermite_beam(whisker: Any, elements: int = 120) -> tuple[float, np.ndarray]:
-    """Tip compliance (mm/uN) and the first three angular frequencies (rad/s), clamped at the base."""
+    """Tip compliance (mm/uN) and the first three angular frequencies (rad/s), base clamped."""
     _, stiffness, mass = beam_matrices(whisker, elements)
     stiffness, mass = stiffness[2:, 2:], mass[2:, 2:]
     load = np.zeros(2 * elements)

@@ -273,6 +273,8 @@ def summary(sweep: Sweep, index: int) -> dict[str, Any]:
     """What one sweep felt, in plain numbers: uN, uN*mm and shares."""
     import numpy as np
 
+    from vibrissa.simulation.sweep import LARGE_FORCE_UN
+
     loads = sweep.force_moment[index]
     force = np.linalg.norm(loads[..., :3], axis=-1)
     moment = np.linalg.norm(loads[..., 3:], axis=-1)
@@ -285,7 +287,7 @@ def summary(sweep: Sweep, index: int) -> dict[str, Any]:
         "contact_share": round(float(sweep.contact[index].mean()), 6),
         "peak_force_uN": round(float(force.max()), 3),
         "peak_moment_uN_mm": round(float(moment.max()), 3),
-        "large_force_share": float(np.mean(force > 5000.0)),
+        "large_force_share": float(np.mean(force > LARGE_FORCE_UN)),
         "flagged": [w for w, yes in zip(sweep.whiskers, flagged, strict=True) if yes],
     }
 

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""The rod engine: packs arrays, scenes and fields for the kernel and runs it on all cores or a GPU."""
+"""The rod engine: packs arrays, scenes and fields for the kernel and runs it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from vibrissa.core.errors import refuse
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.simulation.bases import base_knots
-from vibrissa.simulation.motion import Knots, knots_of, speed_bound_mm_per_s
+from vibrissa.simulation.motion import Array, Knots, knots_of, speed_bound_mm_per_s
 from vibrissa.simulation.rod import Rod, discretise
 from vibrissa.simulation.scene import Scene, SolverConfig
 
@@ -53,7 +53,7 @@ class RawSweeps:
 def _warp() -> Any:
     import warp as wp
 
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_ERROR
     wp.init()
     return wp
 
@@ -203,7 +203,7 @@ class RodEngine:
             which[b] = motions[key]
         fixed = all(s.whisking is None and not _moves(s) for s in firsts)
         knot_s = min(config.frame_s, SLOWEST_KNOT_S)
-        times = np.zeros(1) if fixed else np.arange(int(np.ceil(span_s / knot_s)) + 2) * knot_s
+        times = _regular(1 if fixed else int(np.ceil(span_s / knot_s)) + 2, knot_s)
         bases = Knots.stack([base_knots(self.array, s.head, s.whisking, times) for s in firsts])
         packed.knot_ms = 1e3 * knot_s
         packed.motion = self._array(which, wp.int32)
@@ -213,7 +213,7 @@ class RodEngine:
         turning = any(p.motion.knots_needed for scene in scenes for p in scene.objects)
         object_knot_s = knot_s if turning else span_s + config.frame_s
         count = int(np.ceil(span_s / object_knot_s)) + 2 if turning else 2
-        times = np.arange(count) * object_knot_s
+        times = _regular(count, object_knot_s)
         index = np.full((len(scenes), slots), -1, np.int32)
         bound = np.zeros(len(scenes))
         order = {digest: k for k, digest in enumerate(fields)}
@@ -298,7 +298,7 @@ class RodEngine:
         fields = distance_fields(scenes, config)
         build, rods = self._built(_slots(scenes))
         packed = self._pack_scenes(build, scenes, fields, frames)
-        output = self._new_output(build, len(scenes), frames)
+        output, loads = self._new_output(build, len(scenes), frames)
         whiskers = len(self.rods)
         kernel = build["advance"]
 
@@ -307,16 +307,14 @@ class RodEngine:
             wp.launch(kernel, dim=threads, inputs=inputs, device=config.device)
 
         workers = min(config.threads or os.cpu_count() or 1, len(scenes))
-        if not self._on_cpu:
-            launch(0, len(scenes) * whiskers)
-        elif workers == 1:
+        if not self._on_cpu or workers == 1:
             launch(0, len(scenes) * whiskers)
         else:
             # One launch runs on one thread; several at a time, a sweep each, keep all cores busy.
             wp.load_module(device=config.device, module=kernel.module)
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(lambda b: launch(b * whiskers, whiskers), range(len(scenes))))
-        return self._collect(output)
+        return self._collect(output, loads)
 
     def stream(self, scenes: Sequence[Scene], batch: int) -> Iterator[tuple[slice, RawSweeps]]:
         """Simulate any number of scenes ``batch`` at a time; yields which ones and the result."""
@@ -324,21 +322,26 @@ class RodEngine:
             part = slice(start, min(start + batch, len(scenes)))
             yield part, self.run(scenes[part])
 
-    def _new_output(self, build: dict[str, Any], sweeps: int, frames: int) -> Any:
+    def _new_output(
+        self, build: dict[str, Any], sweeps: int, frames: int
+    ) -> tuple[Any, dict[str, Any]]:
         wp = _warp()
         config = self.config
         output = build["Output"]()
         whiskers = len(self.rods)
         shape = (sweeps, frames, whiskers)
         none = (1, 1, 1)
+        output_loads: dict[str, Any] = {}
 
         def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
             return wp.zeros(shape, dtype=dtype, device=config.device)
 
-        output.force_base = zeros(shape, wp.vec3)
-        output.moment_base = zeros(shape, wp.vec3)
-        output.force_world = zeros(shape if config.record_world else none, wp.vec3)
-        output.moment_world = zeros(shape if config.record_world else none, wp.vec3)
+        # Force and moment are two views of one array, which is also what is handed on.
+        for frame, wanted in (("base", True), ("world", config.record_world)):
+            loads = zeros((*(shape if wanted else none), 6), wp.float32)
+            setattr(output, f"force_{frame}", self._half(loads, 0))
+            setattr(output, f"moment_{frame}", self._half(loads, 12))
+            output_loads[frame] = loads if wanted else None
         output.contact = zeros(shape, wp.uint8)
         output.flags = zeros((sweeps, whiskers), wp.int32)
         nodes = (*shape, self.max_links + 2) if config.record_nodes else (1, 1, 1, 1)
@@ -346,22 +349,34 @@ class RodEngine:
         output.average = int(config.sampling == "average")
         output.world = int(config.record_world)
         output.nodes = int(config.record_nodes)
-        return output
+        return output, output_loads
 
-    def _collect(self, output: Any) -> RawSweeps:
-        def joined(force: Any, moment: Any) -> np.ndarray:
-            both = np.concatenate([force.numpy(), moment.numpy()], axis=-1)
-            both *= UN_PER_KERNEL_FORCE
-            return both
+    def _half(self, loads: Any, offset_bytes: int) -> Any:
+        """Force or moment of an array (sweep, time, whisker, 6) as an array of vectors."""
+        wp = _warp()
+        return wp.array(
+            ptr=loads.ptr + offset_bytes,
+            dtype=wp.vec3,
+            shape=loads.shape[:3],
+            strides=loads.strides[:3],
+            device=self.config.device,
+        )
 
-        config = self.config
+    def _collect(self, output: Any, loads: dict[str, Any]) -> RawSweeps:
+        def house_units(array: Any) -> np.ndarray | None:
+            if array is None:
+                return None
+            values = array.numpy()
+            values *= UN_PER_KERNEL_FORCE
+            return values
+
+        base = house_units(loads["base"])
+        assert base is not None
         return RawSweeps(
-            force_moment=joined(output.force_base, output.moment_base),
-            force_moment_world=joined(output.force_world, output.moment_world)
-            if config.record_world
-            else None,
-            contact=output.contact.numpy().astype(bool),
-            nodes_mm=output.node.numpy() if config.record_nodes else None,
+            force_moment=base,
+            force_moment_world=house_units(loads["world"]),
+            contact=output.contact.numpy().view(np.bool_),
+            nodes_mm=output.node.numpy() if self.config.record_nodes else None,
             flags=output.flags.numpy(),
         )
 
@@ -369,6 +384,11 @@ class RodEngine:
 def _slots(scenes: Sequence[Scene]) -> int:
     """Objects of the scene that has most, at least one."""
     return max(1, max(len(scene.objects) for scene in scenes))
+
+
+def _regular(count: int, interval_s: float) -> Array:
+    """Times ``(count,)`` from 0."""
+    return np.asarray(interval_s * np.arange(count), dtype=np.float64)
 
 
 def _moves(scene: Scene) -> bool:

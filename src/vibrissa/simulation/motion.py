@@ -130,10 +130,20 @@ class SampledMotion:
         from scipy.interpolate import CubicSpline
         from scipy.spatial.transform import Rotation, RotationSpline
 
-        times = np.clip(np.asarray(times_s, dtype=np.float64), self.times_s[0], self.times_s[-1])
+        times = within(times_s, self.times_s)
         positions = CubicSpline(self.times_s, self.positions_mm)(times)
         spline = RotationSpline(self.times_s, Rotation.from_matrix(self.rotations))
         return positions, spline(times).as_matrix()
+
+
+def within(times_s: npt.ArrayLike, known_s: npt.ArrayLike) -> Array:
+    """Times ``(n,)`` no farther outside the known ones ``(m,)`` than a difference of rates needs.
+
+    Cut at the very ends, a central difference there would give half the rate.
+    """
+    known = np.asarray(known_s, dtype=np.float64)
+    slack = 2.0 * _DIFFERENCE_S
+    return np.clip(np.asarray(times_s, dtype=np.float64), known[0] - slack, known[-1] + slack)
 
 
 @dataclass(frozen=True, kw_only=True)

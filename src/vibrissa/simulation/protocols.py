@@ -149,7 +149,9 @@ class Passive1000Hz:
     """The 16 passes per object of the published 1000 Hz set.
 
     Attributes:
-        sweep: what is common to all.
+        sweep: what is common to all. By default passes start clean; with ``start="published"``
+            large objects begin inside the whiskers, as in the published set, and
+            ``allow_overlap`` is needed.
     """
 
     needs_object: ClassVar[bool] = True

@@ -16,6 +16,7 @@ at their ends, the first link rigid, stiffness E I / L with L the length of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -163,9 +164,7 @@ def _beam_chain(whisker: Whisker, n: int) -> Rod:
     # heading; the base frame stays the tangent at the base.
     rest = np.diff(heading, prepend=0.0)[1:]
     rest[0] += heading[0]
-    return _assemble(
-        whisker, vertices, np.linalg.norm(chords, axis=1), 1.0 / compliance, rest
-    )
+    return _assemble(whisker, vertices, np.linalg.norm(chords, axis=1), 1.0 / compliance, rest)
 
 
 def _published_chain(whisker: Whisker, links: int | None) -> Rod:

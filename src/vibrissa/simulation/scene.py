@@ -1,4 +1,4 @@
-"""A scene is one sweep before it is simulated: objects in motion, the head, how the whiskers move."""
+"""A scene is one sweep before it is simulated: objects in motion, the head, the whisking."""
 
 from __future__ import annotations
 
@@ -126,7 +126,8 @@ class SolverConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "rate_hz", "step_s", "steps_per_radian", "calm_step_s", "contact_stiffness", "creep_speed_mm_per_s",
+            "rate_hz", "step_s", "steps_per_radian", "calm_step_s",
+            "contact_stiffness", "creep_speed_mm_per_s",
             "grid_spacing_mm",
         ):  # fmt: skip
             value = getattr(self, name)
@@ -171,4 +172,6 @@ class SolverConfig:
 
 def frame_times_s(config: SolverConfig, duration_s: float) -> Array:
     """Times ``(time,)`` at the ends of the frames."""
-    return (np.arange(config.frames(duration_s)) + 1.0) * config.frame_s
+    return np.asarray(
+        (np.arange(config.frames(duration_s)) + 1.0) * config.frame_s, dtype=np.float64
+    )

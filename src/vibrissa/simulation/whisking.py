@@ -12,7 +12,7 @@ from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.morphology.placement import emergence_angles_deg
 from vibrissa.morphology.whisker import Whisker
-from vibrissa.simulation.motion import Array
+from vibrissa.simulation.motion import Array, within
 
 ELEVATION_PER_PROTRACTION: Final = {"A": 0.398, "B": 0.591, "C": 0.578, "D": 0.393, "E": 0.217}
 TORSION_PER_PROTRACTION: Final = {"A": -0.900, "B": -0.284, "C": 0.243, "D": 0.449, "E": 0.744}
@@ -160,7 +160,7 @@ class TabledWhisking:
         """
         from scipy.interpolate import CubicSpline
 
-        times = np.clip(np.asarray(times_s, np.float64), self.times_s[0], self.times_s[-1])
+        times = within(times_s, self.times_s)
         frames = []
         for whisker in array:
             if whisker.name not in self.angles_deg:
