@@ -19,6 +19,9 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 
@@ -53,7 +56,7 @@ plt.rcParams.update(
         "legend.frameon": False,
         "legend.fontsize": 8,
         "lines.linewidth": 1.3,
-        "axes.prop_cycle": mpl.cycler(color=[BLUE, RED, GREEN, "#cc79a7", "#e69f00", GREY]),
+        "axes.prop_cycle": cycler(color=[BLUE, RED, GREEN, "#cc79a7", "#e69f00", GREY]),
     }
 )
 
@@ -138,7 +141,7 @@ def elastica(out: Path) -> None:
                     shapes.plot(
                         *push.nodes_mm[:, :2].T, "o", ms=3.2, color=BLUE, mfc="w", label=chain_label
                     )
-                    shapes.add_patch(plt.Circle(tuple(push.peg_mm), 1.0, color=GREY, alpha=0.5))
+                    shapes.add_patch(Circle(tuple(push.peg_mm), 1.0, color=GREY, alpha=0.5))
             labels.append((5.2 * k + 1.5 * j, f"{at:g}"))
         errors.text(5.2 * k + 1.5, -1.9, name, ha="center")
     shapes.set_aspect("equal")
@@ -318,10 +321,10 @@ def published(out: Path, folder: Path) -> None:
         axis.set_xlabel("time / s")
     for axis in axes[:, 0]:
         axis.set_ylabel("moment / uN mm")
-    handles = [plt.Line2D([], [], color=f"C{c}", label=f"M{AXES[c]}") for c in range(3)]
+    handles = [Line2D([], [], color=f"C{c}", label=f"M{AXES[c]}") for c in range(3)]
     handles += [
-        plt.Line2D([], [], color=GREY, lw=2.6, alpha=0.6, label="published"),
-        plt.Line2D([], [], color=INK, lw=0.9, label="vibrissa"),
+        Line2D([], [], color=GREY, lw=2.6, alpha=0.6, label="published"),
+        Line2D([], [], color=INK, lw=0.9, label="vibrissa"),
     ]
     figure.legend(handles=handles, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.03))
     figure.tight_layout()

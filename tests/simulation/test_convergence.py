@@ -97,6 +97,7 @@ def test_tip_compliance_is_exact_for_any_number_of_links(name: str):
         )
 
 
+@pytest.mark.slow  # each size of whisker compiles a kernel of its own
 @pytest.mark.parametrize("name", ["RC1", "RC4"])
 def test_second_order_in_the_links_large_deflection(name: str):
     """The force over a peg, size and direction; the grid is fine enough not to show."""

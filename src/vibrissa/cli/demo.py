@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vibrissa.cli.choosing import writable_folder
-from vibrissa.cli.speaking import say, silent_compiler
+from vibrissa.cli.speaking import say
 from vibrissa.core.errors import refuse
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def run(config: DemoConfig) -> None:
         raise refuse("seed", config.seed, "not a non-negative integer", "give 0 or more")
     out = writable_folder(config.out)
     say("making the object and its distance field ...")
-    with silent_compiler():
-        sweep, scene, cpu_s = _simulated(config.seed)
+    sweep, scene, cpu_s = _simulated(config.seed)
     say("drawing ...")
     paths = draw(sweep, scene, out)
     for path in paths:

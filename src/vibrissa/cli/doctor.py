@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import platform
@@ -14,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from typing import Any, Final
 
 from vibrissa.core.manifest import version_of
+from vibrissa.core.warp_runtime import warp_module
 
 _RENDERERS: Final = ("egl", "osmesa", "glfw")
 
@@ -125,12 +124,8 @@ def _torch_devices() -> list[str]:
 
 
 def _warp_devices() -> list[str]:
-    with contextlib.redirect_stdout(io.StringIO()):  # warp greets on stdout
-        import warp
-
-        warp.config.log_level = warp.LOG_ERROR
-        warp.init()
-        return [f"{device.alias} {device.name}".strip() for device in warp.get_devices()]
+    warp = warp_module()
+    return [f"{device.alias} {device.name}".strip() for device in warp.get_devices()]
 
 
 def _rendering() -> str:

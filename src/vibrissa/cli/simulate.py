@@ -18,7 +18,7 @@ from vibrissa.cli.choosing import (
     choose_whisking,
     writable_folder,
 )
-from vibrissa.cli.speaking import say, silent_compiler
+from vibrissa.cli.speaking import say
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.progress import track
 from vibrissa.simulation.passive import PassiveSweep
@@ -181,17 +181,16 @@ class _Work:
         config = self._config
         shape: TactileObject | None = source.read(config.seed) if source else None
         name = shape.name if shape else config.protocol
-        with silent_compiler():
-            plan = self._protocol.plan(
-                self._array, shape, self._solver, seed=config.seed,
-                allow_overlap=config.allow_overlap,
-            )  # fmt: skip
-            if self._engine is None and plan.scenes:
-                self._engine = self._make_engine()
-            sweep = plan.simulate(
-                self._array, self._solver, engine=config.engine, worker=self._engine,
-                seed=config.seed,
-            )  # fmt: skip
+        plan = self._protocol.plan(
+            self._array, shape, self._solver, seed=config.seed,
+            allow_overlap=config.allow_overlap,
+        )  # fmt: skip
+        if self._engine is None and plan.scenes:
+            self._engine = self._make_engine()
+        sweep = plan.simulate(
+            self._array, self._solver, engine=config.engine, worker=self._engine,
+            seed=config.seed,
+        )  # fmt: skip
         for skipped in plan.refused:
             self.refuse(name, skipped.scene, skipped.reason + ".")
         self._write(name, sweep, plan)

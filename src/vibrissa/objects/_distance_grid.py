@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vibrissa.core.errors import InputError
+from vibrissa.core.warp_runtime import warp_module
 from vibrissa.objects.repair import RepairedMesh
 
 TOP_STEP = 4
@@ -34,25 +32,9 @@ def distance_grid(
     device: str,
 ) -> tuple[NDArray[np.float32], str]:
     """Signed distances at the nodes, float32 in mm, and the sign rule that was used."""
-    with _quiet() as wp:
-        from vibrissa.objects import _distance_kernels as kernels
+    wp = warp_module()
+    from vibrissa.objects import _distance_kernels as kernels
 
-        return _distance_grid(
-            wp, kernels, mesh, origin_mm, shape, spacing_mm, sign_rule, shell_offset_mm, device
-        )
-
-
-def _distance_grid(
-    wp: Any,
-    kernels: Any,
-    mesh: RepairedMesh,
-    origin_mm: NDArray[np.float64],
-    shape: tuple[int, int, int],
-    spacing_mm: float,
-    sign_rule: str,
-    shell_offset_mm: float,
-    device: str,
-) -> tuple[NDArray[np.float32], str]:
     if device not in [str(known) for known in wp.get_devices()]:
         raise InputError(
             f"device = {device!r}: not a device of this computer; use 'cpu' or one of "
@@ -81,39 +63,6 @@ def _distance_grid(
     if not signed:
         values -= np.float32(shell_offset_mm)
     return values, "winding" if signed else "unsigned"
-
-
-@contextmanager
-def _quiet() -> Iterator[Any]:
-    """Warp, started, and saying nothing but errors (it greets and reports what it compiles)."""
-    import warp
-
-    level = warp.config.log_level
-    warp.config.log_level = warp.LOG_ERROR
-    try:
-        with _native_stderr_closed():  # where it misses a GPU aloud
-            warp.init()
-        yield warp
-    finally:
-        warp.config.log_level = level
-
-
-@contextmanager
-def _native_stderr_closed() -> Iterator[None]:
-    """Send what native code writes to the standard error stream to nowhere."""
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no such stream
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 def _fill(

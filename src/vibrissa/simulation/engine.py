@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vibrissa.core.errors import refuse
+from vibrissa.core.warp_runtime import warp_module
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.simulation.bases import base_knots
 from vibrissa.simulation.motion import Array, Knots, knots_of, speed_bound_mm_per_s
@@ -49,19 +49,10 @@ class RawSweeps:
     flags: np.ndarray
 
 
-@cache
-def _warp() -> Any:
-    import warp as wp
-
-    wp.config.log_level = wp.LOG_ERROR
-    wp.init()
-    return wp
-
-
 def _kernel(precision: str, links: int, slots: int) -> dict[str, Any]:
     from vibrissa.simulation._kernels import make_kernel
 
-    wp = _warp()
+    wp = warp_module()
     # Few sizes, so that few kernels are ever compiled.
     links = -(-links // 8) * 8
     slots = 1 << (slots - 1).bit_length()
@@ -70,7 +61,7 @@ def _kernel(precision: str, links: int, slots: int) -> dict[str, Any]:
 
 def check_device(device: str) -> None:
     """Refuse a device that is not there."""
-    wp = _warp()
+    wp = warp_module()
     names = [d.alias for d in wp.get_devices()]
     if device != "cuda" and device not in names:
         raise refuse("device", device, "no such device here", f"choose one of {', '.join(names)}")
@@ -91,7 +82,7 @@ class RodEngine:
         self.array = array
         self.config = config
         self.rods: tuple[Rod, ...] = tuple(discretise(w, links=config.links) for w in array)
-        wp = _warp()
+        wp = warp_module()
         self._real = np.float32 if config.precision == "float32" else np.float64
         self._wp_real = wp.float32 if config.precision == "float32" else wp.float64
         self._on_cpu = wp.get_device(config.device).is_cpu
@@ -101,7 +92,7 @@ class RodEngine:
     # --- packing -----------------------------------------------------------------------------
 
     def _array(self, values: Any, dtype: Any) -> Any:
-        wp = _warp()
+        wp = warp_module()
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.config.device)
 
     def _built(self, slots: int) -> tuple[dict[str, Any], Any]:
@@ -113,7 +104,7 @@ class RodEngine:
         return self._packed[key]
 
     def _pack_rods(self, build: dict[str, Any]) -> Any:
-        wp = _warp()
+        wp = warp_module()
         config = self.config
         count, width = len(self.rods), self.max_links
         geometry = np.ones((count, width, 4), self._real)
@@ -185,7 +176,7 @@ class RodEngine:
         fields: Mapping[str, DistanceField],
         frames: int,
     ) -> Any:
-        wp = _warp()
+        wp = warp_module()
         config = self.config
         packed = build["Scene"]()
         span_s = frames * config.frame_s
@@ -250,7 +241,7 @@ class RodEngine:
         return packed
 
     def _pack_knots(self, packed: Any, prefix: str, knots: Knots) -> None:
-        wp = _warp()
+        wp = warp_module()
         setattr(packed, f"{prefix}_position", self._array(knots.position_mm, wp.vec3d))
         setattr(packed, f"{prefix}_velocity", self._array(1e-3 * knots.velocity_mm_per_s, wp.vec3d))
         setattr(packed, f"{prefix}_turn", self._array(knots.quaternion, wp.vec4d))
@@ -260,7 +251,7 @@ class RodEngine:
     def _pack_fields(
         self, build: dict[str, Any], packed: Any, fields: Sequence[DistanceField]
     ) -> None:
-        wp = _warp()
+        wp = warp_module()
         sizes = [field.values_mm.size for field in fields]
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if fields else np.zeros(0)
         shapes = np.array([f.values_mm.shape for f in fields], np.int32).reshape(-1, 3)
@@ -292,7 +283,7 @@ class RodEngine:
                 "duration_s", sorted(durations), "scenes of one batch must last equally long",
                 "run them in batches of one duration",
             )  # fmt: skip
-        wp = _warp()
+        wp = warp_module()
         config = self.config
         frames = config.frames(scenes[0].duration_s)
         fields = distance_fields(scenes, config)
@@ -325,7 +316,7 @@ class RodEngine:
     def _new_output(
         self, build: dict[str, Any], sweeps: int, frames: int
     ) -> tuple[Any, dict[str, Any]]:
-        wp = _warp()
+        wp = warp_module()
         config = self.config
         output = build["Output"]()
         whiskers = len(self.rods)
@@ -353,7 +344,7 @@ class RodEngine:
 
     def _half(self, loads: Any, offset_bytes: int) -> Any:
         """Force or moment of an array (sweep, time, whisker, 6) as an array of vectors."""
-        wp = _warp()
+        wp = warp_module()
         return wp.array(
             ptr=loads.ptr + offset_bytes,
             dtype=wp.vec3,
