@@ -176,7 +176,7 @@ def ringdown(out: Path) -> None:
         times, moment = ex.release(whisker, after_s=5.0 * period)
         fitted = (times > period) & (times < 3.5 * period)
         found_omega, ratio = ex.first_mode(times[fitted], moment[fitted], omega)
-        scale = np.abs(moment).max()
+        scale = 1.02 * np.abs(moment).max()
         fine_times, fine = ex.release(
             whisker, after_s=5.0 * period, rate_hz=1e5 if name == "RE5" else 1e4
         )
@@ -189,7 +189,7 @@ def ringdown(out: Path) -> None:
         for sign in (1.0, -1.0):
             label = "set envelope" if sign > 0 else None
             axis.plot(1e3 * fine_times, sign * envelope, color=RED, lw=0.8, ls="--", label=label)
-        axis.set_ylim(-1.15 * scale, 1.25 * scale)
+        axis.set_ylim(-1.2 * scale, 1.25 * scale)
         axis.set_xlabel("time after release / ms")
         axis.set_title(f"{name}: $\\zeta$ = {ratio:.4f} (set {whisker.damping_ratio:g})")
         note(f"damping ratio of {name}, set 0.14", f"{ratio:.4f}", "5 %")
@@ -215,7 +215,7 @@ def ringdown(out: Path) -> None:
     axes[2].set_ylabel("base moment / mN mm per mm")
     axes[2].set_title("RC1, shaken base")
     axes[2].legend(loc="upper left")
-    figure.tight_layout()
+    figure.tight_layout(w_pad=1.4)
     save(figure, out, "validation_ringdown")
     note("shaken base through resonance, moment amplitude", percent(worst), "3 %")
     for name, after in (("RC1", 0.15), ("RE5", 0.02)):
