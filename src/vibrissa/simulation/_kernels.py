@@ -1013,6 +1013,18 @@ def make_kernel(real: Any, links: int, slots: int) -> Any:
 
                     span = Real(fine) * Real(n_coarse)
                     calm = int(0)
+                    # A contact that begins, rather than moves over a joint, is met in fine steps.
+                    for i in range(n):
+                        if contacts[i] == 2 and held[i] != 2:
+                            known = int(0)
+                            if i > 0:
+                                if held[i - 1] == 2:
+                                    known = 1
+                            if i < n - 1:
+                                if held[i + 1] == 2:
+                                    known = 1
+                            if known == 0:
+                                swaps = swaps + 1
                     if swaps == 0 and n_coarse > 1:
                         if hasty * span * span < scene.calm_speed * scene.calm_speed:
                             calm = 1

@@ -55,7 +55,6 @@ def _kernel(precision: str, links: int, slots: int) -> dict[str, Any]:
     wp = warp_module()
     # Few sizes, so that few kernels are ever compiled.
     links = -(-links // 8) * 8
-    slots = 1 << (slots - 1).bit_length()
     return make_kernel(wp.float32 if precision == "float32" else wp.float64, links, slots)
 
 
@@ -117,7 +116,7 @@ class RodEngine:
         for w, rod in enumerate(self.rods):
             n = rod.n_links
             omega = float(rod.angular_frequencies_rad_per_s(1)[0])
-            steps[w], coarse[w] = config.steps_per_frame(omega)
+            steps[w], coarse[w] = config.steps_per_frame(omega, rod.damping_ratio)
             step_s = config.frame_s / steps[w]
             stiffness = rod.stiffness_uN_mm
             damping_s[w] = _damping_time_s(rod, omega, step_s)
@@ -175,6 +174,7 @@ class RodEngine:
         scenes: Sequence[Scene],
         fields: Mapping[str, DistanceField],
         frames: int,
+        slots: int,
     ) -> Any:
         wp = warp_module()
         config = self.config
@@ -192,7 +192,7 @@ class RodEngine:
                 motions[key] = len(firsts)
                 firsts.append(scene)
             which[b] = motions[key]
-        fixed = all(s.whisking is None and not _moves(s) for s in firsts)
+        fixed = not _bases_move(firsts[0])
         knot_s = min(config.frame_s, SLOWEST_KNOT_S)
         times = _regular(1 if fixed else int(np.ceil(span_s / knot_s)) + 2, knot_s)
         bases = Knots.stack([base_knots(self.array, s.head, s.whisking, times) for s in firsts])
@@ -200,7 +200,6 @@ class RodEngine:
         packed.motion = self._array(which, wp.int32)
         self._pack_knots(packed, "base", bases)
 
-        slots = _slots(scenes)
         turning = any(p.motion.knots_needed for scene in scenes for p in scene.objects)
         object_knot_s = knot_s if turning else span_s + config.frame_s
         count = int(np.ceil(span_s / object_knot_s)) + 2 if turning else 2
@@ -283,12 +282,25 @@ class RodEngine:
                 "duration_s", sorted(durations), "scenes of one batch must last equally long",
                 "run them in batches of one duration",
             )  # fmt: skip
+        # Scenes that need another kernel, or other kinds of motion, go in batches of their own, so
+        # that no result depends on its company.
+        groups: dict[tuple[int, bool], list[int]] = {}
+        for b, scene in enumerate(scenes):
+            key = (_rounded_slots(len(scene.objects)), _bases_move(scene))
+            groups.setdefault(key, []).append(b)
+        if len(groups) == 1:
+            return self._run_alike(scenes)
+        parts = [self._run_alike([scenes[b] for b in group]) for group in groups.values()]
+        return _merged(parts, list(groups.values()))
+
+    def _run_alike(self, scenes: Sequence[Scene]) -> RawSweeps:
         wp = warp_module()
         config = self.config
         frames = config.frames(scenes[0].duration_s)
         fields = distance_fields(scenes, config)
-        build, rods = self._built(_slots(scenes))
-        packed = self._pack_scenes(build, scenes, fields, frames)
+        slots = _rounded_slots(max(len(scene.objects) for scene in scenes))
+        build, rods = self._built(slots)
+        packed = self._pack_scenes(build, scenes, fields, frames, slots)
         output, loads = self._new_output(build, len(scenes), frames)
         whiskers = len(self.rods)
         kernel = build["advance"]
@@ -372,9 +384,25 @@ class RodEngine:
         )
 
 
-def _slots(scenes: Sequence[Scene]) -> int:
-    """Objects of the scene that has most, at least one."""
-    return max(1, max(len(scene.objects) for scene in scenes))
+def _rounded_slots(objects: int) -> int:
+    """Object slots of the kernel for so many objects: powers of two, so that few are compiled."""
+    return 1 << (max(1, objects) - 1).bit_length()
+
+
+def _merged(parts: Sequence[RawSweeps], groups: Sequence[Sequence[int]]) -> RawSweeps:
+    """Put the sweeps of several batches into one, each at its own place."""
+    order = np.argsort(np.concatenate(groups))
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)[order]
+
+    names = ("force_moment", "force_moment_world", "contact", "nodes_mm", "flags")
+    return RawSweeps(**{name: joined(name) for name in names})
+
+
+def _bases_move(scene: Scene) -> bool:
+    return scene.whisking is not None or _moves(scene)
 
 
 def _regular(count: int, interval_s: float) -> Array:

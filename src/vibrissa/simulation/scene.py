@@ -69,6 +69,9 @@ def still(pose: HeadPose) -> UniformMotion:
     return UniformMotion(position_mm=pose.position_mm, rotation=pose.rotation)
 
 
+LEAST_DAMPING_RATIO = 0.02
+"""Smaller ones would ask for ever shorter steps; they come out somewhat high instead."""
+
 Sampling = Literal["average", "point"]
 
 
@@ -160,10 +163,18 @@ class SolverConfig:
         """Frames in a span of time; the last may not be cut."""
         return max(1, math.floor(duration_s * self.rate_hz + 1e-6))
 
-    def steps_per_frame(self, angular_frequency_rad_per_s: float) -> tuple[int, int]:
+    def steps_per_frame(
+        self, angular_frequency_rad_per_s: float, damping_ratio: float
+    ) -> tuple[int, int]:
         """Fine steps in one frame, and fine steps in one coarse step, which divides the frame, for
-        a whisker with this first angular frequency."""
-        longest = min(self.step_s, 1.0 / (self.steps_per_radian * angular_frequency_rad_per_s))
+        a whisker with this first angular frequency and damping ratio."""
+        omega = angular_frequency_rad_per_s
+        longest = min(
+            self.step_s,
+            1.0 / (self.steps_per_radian * omega),
+            # Longer steps would need, to be stable, more damping than the whisker has.
+            4.0 * max(damping_ratio, LEAST_DAMPING_RATIO) / omega,
+        )
         steps = max(1, math.ceil(self.frame_s / longest - 1e-9))
         blocks = max(1, math.ceil(self.frame_s / self.calm_step_s - 1e-9))
         coarse = math.ceil(steps / blocks) if self.calm_speed_mm_per_s > 0.0 else 1
