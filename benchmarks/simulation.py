@@ -166,7 +166,7 @@ def measure_memory(objects: list[TactileObject], sweeps: int) -> dict[str, objec
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--objects", type=Path, help="folder class/name.ext; else procedural")
     parser.add_argument("--what", nargs="+", default=["speed", "threads", "memory"])
     parser.add_argument("--no-mujoco", action="store_true")
