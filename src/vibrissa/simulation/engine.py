@@ -164,8 +164,6 @@ class RodEngine:
         packed.geometry = self._array(geometry, build["V4"])
         packed.inertia = self._array(inertia, build["V4"])
         packed.spring = self._array(spring, build["V4"])
-        rest = np.full(count, config.rest_moment_uN_mm / UN_PER_KERNEL_FORCE, self._real)
-        packed.rest_force = self._array(rest, self._wp_real)
         return packed
 
     def _pack_scenes(
@@ -235,6 +233,7 @@ class RodEngine:
         packed.creep_speed = 1e-3 * config.creep_speed_mm_per_s
         packed.friction_error = FRICTION_ERROR
         packed.skip = int(config.skip)
+        packed.rest_moment = config.rest_moment_uN_mm / UN_PER_KERNEL_FORCE
         packed.calm_speed = 1e-3 * config.calm_speed_mm_per_s
         self._pack_fields(build, packed, list(fields.values()))
         return packed
