@@ -115,7 +115,7 @@ def make_kernel(real: Any, links: int, slots: int) -> dict[str, Any]:
                 sleep_frames = sleep_frames - 1
                 step = n_steps
             while step < n_steps:
-                # A whisker that hardly accelerates takes one coarse, fully implicit step.
+                # A pressing whisker that hardly accelerates takes one coarse, fully implicit step.
                 stride = int(1)
                 if calm == 1 and step % n_coarse == 0:
                     stride = n_coarse
@@ -166,7 +166,9 @@ def make_kernel(real: Any, links: int, slots: int) -> dict[str, Any]:
 
                 span = Real(fine) * Real(n_coarse)
                 calm = int(0)
-                if swaps == 0 and n_coarse > 1 and contact_begins(touches, n) == 0:
+                pressed = is_pressed(touches, n)
+                # A free whisker rings, and its inertia is all that it feels: fine steps.
+                if pressed == 1 and swaps == 0 and n_coarse > 1 and contact_begins(touches, n) == 0:
                     if hasty * span * span < scene.calm_speed * scene.calm_speed:
                         calm = 1
                 if stride > 1 and calm == 0:
@@ -174,7 +176,7 @@ def make_kernel(real: Any, links: int, slots: int) -> dict[str, Any]:
 
                 # --- advance ----------------------------------------------------------------------
                 done = turn_joints(links, touches, n, h)
-                if is_pressed(touches, n) == 1:
+                if pressed == 1:
                     touched = 1
                 if done.capped == 1:
                     output.flags[sweep, whisker] = output.flags[sweep, whisker] | wp.static(

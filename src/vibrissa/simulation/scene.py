@@ -86,8 +86,8 @@ class SolverConfig:
         step_s: longest time step; each whisker takes the longest step that divides the frame, is
             no longer than this and resolves its first mode (``steps_per_radian``).
         steps_per_radian: steps while the first mode turns by one radian.
-        calm_speed_mm_per_s: while no joint of a whisker would change its velocity by more than this
-            in a coarse step, and no contact comes or goes, the whisker takes that coarse, fully
+        calm_speed_mm_per_s: while no joint of a pressing whisker would change its velocity by more
+            than this in a coarse step, and no contact comes or goes, the whisker takes that coarse, fully
             implicit step; otherwise, also in hindsight, fine ones. 0 means fine steps always.
         calm_step_s: longest coarse step.
         links: moving links per whisker; None lets each whisker have what its accuracy needs.
