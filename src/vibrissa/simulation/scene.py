@@ -160,8 +160,18 @@ class SolverConfig:
         return 1.0 / self.rate_hz
 
     def frames(self, duration_s: float) -> int:
-        """Frames in a span of time; the last may not be cut."""
-        return max(1, math.floor(duration_s * self.rate_hz + 1e-6))
+        """Whole frames in a span of time.
+
+        Raises:
+            InputError: the span is shorter than one frame.
+        """
+        count = math.floor(duration_s * self.rate_hz + 1e-6)
+        if count < 1:
+            raise refuse(
+                "duration_s", duration_s, f"shorter than one frame at {self.rate_hz:g} Hz",
+                "simulate longer, or at a higher rate",
+            )  # fmt: skip
+        return count
 
     def steps_per_frame(
         self, angular_frequency_rad_per_s: float, damping_ratio: float
