@@ -29,7 +29,7 @@ from vibrissa.morphology.mouse import mouse_array
 from vibrissa.objects.folders import read_folder
 from vibrissa.objects.procedural import procedural_classes, procedural_object
 from vibrissa.objects.tactile_object import TactileObject
-from vibrissa.simulation.engine import RodEngine, distance_fields
+from vibrissa.simulation.engine import RodEngine
 from vibrissa.simulation.passive import PassiveSweep, published_1000hz
 from vibrissa.simulation.scene import Scene, SolverConfig
 
@@ -56,14 +56,12 @@ def hulls(scene: Scene) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     return pieces
 
 
-def cpu_seconds(engine: object, scenes: list[Scene], config: SolverConfig) -> float:
-    """CPU time of a run less that of looking up the distance fields."""
+def cpu_seconds(engine: RodEngine, scenes: list[Scene]) -> float:
+    """CPU time of a run whose distance fields the engine already has."""
+    engine.run(scenes[:1])
     start = time.process_time()
-    distance_fields(scenes, config)
-    lookup = time.process_time() - start
-    start = time.process_time()
-    engine.run(scenes)  # type: ignore[attr-defined]
-    return time.process_time() - start - lookup
+    engine.run(scenes)
+    return time.process_time() - start
 
 
 def measure_speed(objects: list[TactileObject], mujoco: bool) -> dict[str, object]:
@@ -77,9 +75,7 @@ def measure_speed(objects: list[TactileObject], mujoco: bool) -> dict[str, objec
     template = PassiveSweep()
     for shape in track(objects, "one core", unit="object"):
         scenes = [p.scene(shape, array) for p in published_1000hz(template)]
-        if not per_object:
-            engine.run(scenes[:1])  # compiles
-        seconds = cpu_seconds(engine, scenes, config)
+        seconds = cpu_seconds(engine, scenes)
         per_object.append(sum(s.duration_s for s in scenes) / seconds)
         # A contact-rich sweep of the object for the comparison: the first of the protocol.
         one = [scenes[0]]
@@ -94,7 +90,7 @@ def measure_speed(objects: list[TactileObject], mujoco: bool) -> dict[str, objec
                 pieces=hulls(one[0]),
                 options=MujocoOptions.fastest(),
             )
-            ours = statistics.median(cpu_seconds(engine, one, config) for _ in range(3))
+            ours = statistics.median(cpu_seconds(engine, one) for _ in range(3))
             start = time.process_time()
             other.run(one)
             theirs = time.process_time() - start
@@ -131,7 +127,7 @@ def measure_threads(objects: list[TactileObject], repeats: int = 5) -> dict[str,
     engines = {n: RodEngine(array, SolverConfig(threads=n)) for n in (1, 2)}
     walls: dict[int, list[float]] = {1: [], 2: []}
     for engine in engines.values():
-        engine.run(scenes[:2])
+        engine.run(scenes)
     for _ in range(repeats):
         for n, engine in engines.items():
             start = time.perf_counter()

@@ -78,6 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _complain(str(error), 2)
+    except MemoryError:
+        if debug:
+            traceback.print_exc()
+        return _complain("out of memory; simulate fewer or shorter sweeps at a time.", 2)
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()

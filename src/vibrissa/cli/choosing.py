@@ -100,6 +100,8 @@ def choose_objects(words: Iterable[str], unit: str | None = None) -> Iterator[Na
 
     for word in words:
         path = Path(word)
+        if not word.strip():
+            raise refuse("object", word, "empty", f"give a mesh or {PROCEDURAL}CLASS[:INDEX]")
         if word.startswith(PROCEDURAL):
             label, _, number = word.removeprefix(PROCEDURAL).partition(":")
             if label not in procedural_classes():

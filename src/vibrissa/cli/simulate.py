@@ -138,6 +138,11 @@ def choose_protocol(config: SimulateConfig) -> SweepProtocol:
                 "leave it out or choose another protocol",
             )  # fmt: skip
     given: dict[str, Any] = {}
+    if config.side == "L" and "sweep" not in names:
+        raise refuse(
+            "side", "L", f"protocol {config.protocol} is made for the right side",
+            "leave it out, or choose R or both",
+        )  # fmt: skip
     if "sweep" in names:
         given["sweep"] = replace(config.sweep, side="L" if config.side == "L" else "R")
     if config.sweeps is not None:
@@ -300,6 +305,8 @@ def _in_words(name: str, told: list[dict[str, Any]], plan: Plan) -> str:
         f"peak force {max(one['peak_force_uN'] for one in told):.0f} uN",
         f"peak moment {max(one['peak_moment_uN_mm'] for one in told):.0f} uN*mm",
     ]
+    if not touched:
+        parts.append("nothing came within reach: mind distance, height and duration")
     if plan.redrawn:
         parts.append(f"{plan.redrawn} badly placed draws drawn again")
     if plan.overlapping:

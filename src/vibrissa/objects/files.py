@@ -113,6 +113,8 @@ def _bytes_of(file: Path, limits: ReadLimits) -> bytes:
     kind = file.suffix.lower()
     if file.is_dir():
         raise _refused(file, "a folder where a mesh file is needed", "give a file, or read_folder")
+    if file.exists() and not file.is_file():
+        raise _refused(file, "a pipe or a device", "give a plain file")
     if kind not in EXTENSIONS:
         raise _refused(
             file,

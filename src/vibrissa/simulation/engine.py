@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 UN_PER_KERNEL_FORCE = 1000.0
 UNITS_MASS = 1000.0  # mg per g
 SLOWEST_KNOT_S = 1e-3
+MAX_BATCH_GB = 16.0
 FRICTION_ERROR = 0.05
 """Friction may differ from Coulomb's law by this share before a step is solved again."""
 
@@ -87,6 +88,7 @@ class RodEngine:
         self._on_cpu = wp.get_device(config.device).is_cpu
         self.max_links = max(rod.n_links for rod in self.rods)
         self._packed: dict[int, tuple[Any, Any]] = {}
+        self._fields: dict[str, DistanceField] = {}  # of the last batch
 
     # --- packing -----------------------------------------------------------------------------
 
@@ -287,20 +289,23 @@ class RodEngine:
         for b, scene in enumerate(scenes):
             key = (_rounded_slots(len(scene.objects)), _bases_move(scene))
             groups.setdefault(key, []).append(b)
+        # Where bases move, loads in world axes cannot be had from those in base axes later on.
+        world = self.config.record_world or any(_bases_move(scene) for scene in scenes)
         if len(groups) == 1:
-            return self._run_alike(scenes)
-        parts = [self._run_alike([scenes[b] for b in group]) for group in groups.values()]
+            return self._run_alike(scenes, world)
+        parts = [self._run_alike([scenes[b] for b in group], world) for group in groups.values()]
         return _merged(parts, list(groups.values()))
 
-    def _run_alike(self, scenes: Sequence[Scene]) -> RawSweeps:
+    def _run_alike(self, scenes: Sequence[Scene], world: bool) -> RawSweeps:
         wp = warp_module()
         config = self.config
         frames = config.frames(scenes[0].duration_s)
-        fields = distance_fields(scenes, config)
+        self._check_size(len(scenes) * frames)
+        self._fields = fields = distance_fields(scenes, config, known=self._fields)
         slots = _rounded_slots(max(len(scene.objects) for scene in scenes))
         build, rods = self._built(slots)
         packed = self._pack_scenes(build, scenes, fields, frames, slots)
-        output, loads = self._new_output(build, len(scenes), frames)
+        output, loads = self._new_output(build, len(scenes), frames, world)
         whiskers = len(self.rods)
         kernel = build["advance"]
 
@@ -318,6 +323,16 @@ class RodEngine:
                 list(pool.map(lambda b: launch(b * whiskers, whiskers), range(len(scenes))))
         return self._collect(output, loads)
 
+    def _check_size(self, frames: int) -> None:
+        """Refuse a batch whose results alone would fill the memory."""
+        values = 13 + (3 * (self.max_links + 2) if self.config.record_nodes else 0)
+        size_gb = 4e-9 * frames * len(self.rods) * values
+        if size_gb > MAX_BATCH_GB:
+            raise refuse(
+                "frames", frames, f"a batch of {size_gb:.0f} GB, above {MAX_BATCH_GB:g}",
+                "lower rate_hz or duration_s, or give fewer scenes at a time",
+            )  # fmt: skip
+
     def stream(self, scenes: Sequence[Scene], batch: int) -> Iterator[tuple[slice, RawSweeps]]:
         """Simulate any number of scenes ``batch`` at a time; yields which ones and the result."""
         for start in range(0, len(scenes), batch):
@@ -325,7 +340,7 @@ class RodEngine:
             yield part, self.run(scenes[part])
 
     def _new_output(
-        self, build: dict[str, Any], sweeps: int, frames: int
+        self, build: dict[str, Any], sweeps: int, frames: int, record_world: bool
     ) -> tuple[Any, dict[str, Any]]:
         wp = warp_module()
         config = self.config
@@ -339,7 +354,7 @@ class RodEngine:
             return wp.zeros(shape, dtype=dtype, device=config.device)
 
         # Force and moment are two views of one array, which is also what is handed on.
-        for frame, wanted in (("base", True), ("world", config.record_world)):
+        for frame, wanted in (("base", True), ("world", record_world)):
             loads = zeros((*(shape if wanted else none), 6), wp.float32)
             setattr(output, f"force_{frame}", self._half(loads, 0))
             setattr(output, f"moment_{frame}", self._half(loads, 12))
@@ -349,7 +364,7 @@ class RodEngine:
         nodes = (*shape, self.max_links + 2) if config.record_nodes else (1, 1, 1, 1)
         output.node = wp.full(nodes, wp.vec3(np.nan, np.nan, np.nan), device=config.device)
         output.average = int(config.sampling == "average")
-        output.world = int(config.record_world)
+        output.world = int(record_world)
         output.nodes = int(config.record_nodes)
         return output, output_loads
 
@@ -433,13 +448,22 @@ def _rounding_mm(rod: Rod) -> np.ndarray:
     return 0.5 * np.minimum(before, rod.link_length_mm)
 
 
-def distance_fields(scenes: Sequence[Scene], config: SolverConfig) -> dict[str, DistanceField]:
-    """The distance fields of all objects in the scenes, by digest, each made once."""
+def distance_fields(
+    scenes: Sequence[Scene],
+    config: SolverConfig,
+    *,
+    known: Mapping[str, DistanceField] | None = None,
+) -> dict[str, DistanceField]:
+    """The distance fields of all objects in the scenes, by digest, each made once.
+
+    ``known`` are fields of the same configuration that need not be made again.
+    """
     fields: dict[str, DistanceField] = {}
     for scene in scenes:
         for placed in scene.objects:
-            if placed.shape.digest not in fields:
-                fields[placed.shape.digest] = placed.shape.distance_field(
+            digest = placed.shape.digest
+            if digest not in fields:
+                fields[digest] = (known or {}).get(digest) or placed.shape.distance_field(
                     spacing_mm=config.grid_spacing_mm
                 )
     return fields

@@ -94,7 +94,13 @@ class PassiveSweep:
         turned = sized.vertices_mm[np.unique(sized.faces)] @ rotation.T
         position = published_position_mm(turned, corner)
         if self.start == "clean":
-            front = float(rest_points_mm(array, pose)[..., 1].max())
+            passed = [w for w in array if w.parsed_name.side == self.side]
+            if not passed:
+                raise refuse(
+                    "side", self.side, "the array has no whiskers there",
+                    "give the other side, or an array with both",
+                )  # fmt: skip
+            front = float(rest_points_mm(array.with_whiskers(passed), pose)[..., 1].max())
             position[1] = front + CLEAN_MARGIN_MM - float(turned[:, 1].min())
         spin = self.spin_deg_per_s
         if self.side == "L":

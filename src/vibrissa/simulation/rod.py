@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 LINKS_PER_MM = 0.7
 MIN_LINKS = 12
+MAX_LINKS = 200
 TIP_GRADING = 0.4
 """Share of the links that is placed by thinness; the rest is placed evenly."""
 PUBLISHED_LINKS_PER_MM = 1.0
@@ -124,7 +125,16 @@ def discretise(whisker: Whisker, *, links: int | None = None) -> Rod:
 
 
 def default_links(whisker: Whisker) -> int:
-    """Number of moving links of the rule ``beam`` for this whisker."""
+    """Number of moving links of the rule ``beam`` for this whisker.
+
+    Raises:
+        InputError: the whisker is so long that it would need more than ``MAX_LINKS``.
+    """
+    if LINKS_PER_MM * whisker.length_mm > MAX_LINKS:
+        raise refuse(
+            f"{whisker.name}: length_mm", whisker.length_mm,
+            f"needs more than {MAX_LINKS} links", "check its unit, or set the number of links",
+        )  # fmt: skip
     return max(MIN_LINKS, round(LINKS_PER_MM * whisker.length_mm))
 
 

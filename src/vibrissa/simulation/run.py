@@ -172,7 +172,11 @@ def assemble(
         bases = np.stack(
             [base_poses(array, s.head, None, np.zeros(1))[1][:, 0] for s in scenes]
         ).astype(np.float32)
-    inputs = {p.shape.name: p.shape.digest for scene in scenes for p in scene.objects}
+    inputs: dict[str, str] = {}
+    for shape in (p.shape for scene in scenes for p in scene.objects):
+        known = inputs.setdefault(shape.name, shape.digest)
+        if known != shape.digest:  # another object, or another size, of the same name
+            inputs[f"{shape.name} {shape.digest[:8]}"] = shape.digest
     manifest = Manifest.of(
         "sweep",
         {

@@ -12,6 +12,7 @@ from vibrissa.core.errors import refuse
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.morphology.placement import HeadPose
 from vibrissa.simulation.motion import Array, Motion, UniformMotion
+from vibrissa.simulation.rod import MAX_LINKS
 
 if TYPE_CHECKING:
     from vibrissa.objects.tactile_object import TactileObject
@@ -54,8 +55,17 @@ class Scene:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (0.0 < self.duration_s < math.inf):
-            raise refuse("duration_s", self.duration_s, "must be positive", "give seconds above 0")
+        value = self.duration_s
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, _NUMBERS)
+            or not 0 < value <= MAX_DURATION_S
+        ):
+            raise refuse(
+                "duration_s", value, f"must be above 0 and at most {MAX_DURATION_S:g} seconds",
+                "cut it into shorter scenes",
+            )  # fmt: skip
+        object.__setattr__(self, "duration_s", float(value))
         object.__setattr__(self, "objects", tuple(self.objects))
 
     @property
@@ -72,6 +82,25 @@ def still(pose: HeadPose) -> UniformMotion:
 LEAST_DAMPING_RATIO = 0.02
 """Smaller ones would ask for ever shorter steps; they come out somewhat high instead."""
 
+MAX_DURATION_S = 3600.0
+
+# Above a contact stiffness of 1000 the contact starts to chatter, below 10 it is visibly soft.
+_RANGES = {
+    "rate_hz": (1e-3, 1e5),
+    "step_s": (1e-7, 1e-2),
+    "steps_per_radian": (1.0, 1e3),
+    "calm_step_s": (1e-6, 1e-2),
+    "contact_stiffness": (10.0, 1000.0),
+    "creep_speed_mm_per_s": (1e-6, 1e3),
+    "grid_spacing_mm": (0.01, 5.0),
+    "contact_offset_mm": (0.0, 10.0),
+    "friction": (0.0, 10.0),
+    "rest_moment_uN_mm": (0.0, 1e3),
+    "calm_speed_mm_per_s": (0.0, 1e3),
+}
+
+_NUMBERS = (int, float, np.integer, np.floating)
+
 Sampling = Literal["average", "point"]
 
 
@@ -87,8 +116,9 @@ class SolverConfig:
             no longer than this and resolves its first mode (``steps_per_radian``).
         steps_per_radian: steps while the first mode turns by one radian.
         calm_speed_mm_per_s: while no joint of a pressing whisker would change its velocity by more
-            than this in a coarse step, and no contact comes or goes, the whisker takes that coarse, fully
-            implicit step; otherwise, also in hindsight, fine ones. 0 means fine steps always.
+            than this in a coarse step, and no contact comes or goes, the whisker takes that
+            coarse, fully implicit step; otherwise, also in hindsight, fine ones. 0 means fine
+            steps always.
         calm_step_s: longest coarse step.
         links: moving links per whisker; None lets each whisker have what its accuracy needs.
         contact_offset_mm: the object is felt this far outside its surface. It gives thin and
@@ -128,31 +158,31 @@ class SolverConfig:
     record_world: bool = False
 
     def __post_init__(self) -> None:
-        for name in (
-            "rate_hz", "step_s", "steps_per_radian", "calm_step_s",
-            "contact_stiffness", "creep_speed_mm_per_s",
-            "grid_spacing_mm",
-        ):  # fmt: skip
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0.0 < value < math.inf):
-                raise refuse(name, value, "must be a positive finite number", "give one above 0")
-        for name in (
-            "contact_offset_mm", "friction", "rest_moment_uN_mm", "calm_speed_mm_per_s"
-        ):  # fmt: skip
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, _NUMBERS)
+                or not low <= value <= high
+            ):
+                raise refuse(
+                    name, value, f"must be a number from {low:g} to {high:g}", "give one in range"
+                )
+            object.__setattr__(self, name, float(value))
+        for name, (least, most) in {"links": (3, MAX_LINKS), "threads": (1, 4096)}.items():
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0.0 <= value < math.inf):
-                raise refuse(name, value, "must be a finite number, 0 or more", "give 0 or more")
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if value is not None and not (whole and least <= value <= most):
+                raise refuse(
+                    name,
+                    value,
+                    f"must be a whole number from {least} to {most}",
+                    "give one in range",
+                )
         if self.sampling not in ("average", "point"):
             raise refuse("sampling", self.sampling, "unknown", "choose average or point")
         if self.precision not in ("float32", "float64"):
             raise refuse("precision", self.precision, "unknown", "choose float32 or float64")
-        if self.contact_stiffness > 1000.0:
-            raise refuse(
-                "contact_stiffness", self.contact_stiffness,
-                "above 1000 the contact starts to chatter", "choose 100 to 1000",
-            )  # fmt: skip
-        if self.threads is not None and self.threads < 1:
-            raise refuse("threads", self.threads, "must be at least 1", "give 1 or more")
 
     @property
     def frame_s(self) -> float:
