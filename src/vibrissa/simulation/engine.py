@@ -183,11 +183,11 @@ class RodEngine:
 
         packed.frame_ms = 1e3 * config.frame_s
         # Base motions are shared by the sweeps that have the same one.
-        motions: dict[tuple[int, int], int] = {}
+        motions: dict[object, int] = {}
         which = np.zeros(len(scenes), np.int32)
         firsts: list[Scene] = []
         for b, scene in enumerate(scenes):
-            key = (id(scene.head), id(scene.whisking))
+            key = _motion_key(scene)
             if key not in motions:
                 motions[key] = len(firsts)
                 firsts.append(scene)
@@ -413,6 +413,14 @@ def _merged(parts: Sequence[RawSweeps], groups: Sequence[Sequence[int]]) -> RawS
 
     names = ("force_moment", "force_moment_world", "contact", "nodes_mm", "flags")
     return RawSweeps(**{name: joined(name) for name in names})
+
+
+def _motion_key(scene: Scene) -> object:
+    """Equal for scenes whose bases are known to move alike."""
+    if scene.head.knots_needed or scene.whisking is not None:
+        return id(scene.head), id(scene.whisking)
+    positions, rotations = scene.head.poses(np.array([0.0, scene.duration_s]))
+    return positions.tobytes(), np.asarray(rotations).tobytes()
 
 
 def _bases_move(scene: Scene) -> bool:
