@@ -165,6 +165,45 @@ def test_random_draws_and_whisking(tmp_path, table, cube, capsys):
     assert np.abs(sweep.force_moment[..., 3:]).max() > 1.0
 
 
+def test_a_protocol_of_ones_own(tmp_path, table, cube, capsys):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "protocol: passive-grid\ntheta_deg: [0, 45]\ndistance_mm: [5]\n"
+        "sweep: {through: true, speed_mm_per_s: 90, duration_s: 0.25}\n"
+    )
+    words = ["--object", str(cube), "--array", table, "--no-figures", *QUICK[:2]]
+    words += ["--protocol", str(file), "--out", str(tmp_path / "o"), "--height-mm", "-2"]
+    assert main(["simulate", *words, "--distance-mm", "6"]) == 2  # the file lists distances
+    assert "distance_mm = 6.0: protocol" in capsys.readouterr().err
+    assert main(["simulate", *words]) == 0
+    sweep = Sweep.load(tmp_path / "o" / "cube.sweep.h5")
+    assert [p["theta_deg"] for p in sweep.parameters] == [0.0, 45.0]
+    assert {(p["speed_mm_per_s"], p["height_mm"]) for p in sweep.parameters} == {(90.0, -2.0)}
+    assert sweep.force_moment.shape[:2] == (2, 250)
+    assert all("window_start_s" in p for p in sweep.parameters)
+    capsys.readouterr()
+
+
+def test_options_fill_in_what_a_file_leaves_open(tmp_path, table, cube, capsys):
+    file = tmp_path / "mine.yml"
+    file.write_text("protocol: passive\nsweep: {speed_mm_per_s: 90}\nwhisking: {rate_hz: 9}\n")
+    words = ["simulate", "--object", str(cube), "--array", table, "--no-figures", *QUICK[:4]]
+    words += ["--protocol", str(file), "--out", str(tmp_path / "o")]
+    assert main([*words, "--height-mm", "-2"]) == 0
+    told = Sweep.load(tmp_path / "o" / "cube.sweep.h5").parameters[0]
+    assert (told["height_mm"], told["speed_mm_per_s"]) == (-2.0, 90.0)
+    capsys.readouterr()
+    for more in (["--speed-mm-per-s", "50"], ["--whisking", "none"], ["--sweeps", "3"]):
+        assert main([*words, *more]) == 2
+        assert f"{more[0].strip('-').replace('-', '_')} = " in capsys.readouterr().err
+    for text, complaint in (("protocol: passiv\n", "did you mean"), ("protocol: [\n", "not YAML")):
+        file.write_text(text)
+        assert main(words) == 2
+        remark = capsys.readouterr().err
+        assert remark.count("\n") == 1
+        assert complaint in remark
+
+
 def test_the_left_side(tmp_path, cube, capsys):
     words = ["--object", cube, "--side", "L", "--no-figures", "--solver.links", "6"]
     assert run(*words, out=tmp_path / "o") == 0
@@ -193,6 +232,9 @@ MESH = "procedural:cup"
         (["--object", MESH, "--array", "mouse:9"], "choose 1 to 8"),
         (["--object", MESH, "--parameters", "physicl"], "did you mean 'physical'"),
         (["--object", MESH, "--protocol", "rodgers"], "did you mean 'rodgers6'"),
+        (["--object", MESH, "--protocol", "gone.yaml"], "gone.yaml: there is no such file"),
+        (["--object", MESH, "--protocol", "passive-1000hz", "--through"], "sets this itself"),
+        (["--object", MESH, "--start", "published", "--through"], "through = True"),
         (["--object", MESH, "--protocol", "rodgers6"], "brings its own objects"),
         (["--protocol", "rodgers6", "--theta-deg", "3"], "rodgers6 sets this itself"),
         (["--object", MESH, "--sweeps", "3"], "has a number of its own"),

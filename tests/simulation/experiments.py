@@ -61,7 +61,11 @@ class IdealShape:
     def digest(self) -> str:
         return f"{self.name} {self.half_mm}"
 
-    def distance_field(self, spacing_mm: float = 0.25) -> DistanceField:
+    @property
+    def field_key(self) -> str:
+        return self.digest
+
+    def distance_field(self, spacing_mm: float = 0.25, **_: object) -> DistanceField:
         padding = 2.0
         spacing = self.cell_mm or spacing_mm
         half = np.asarray(self.half_mm) + padding

@@ -47,6 +47,46 @@ VERBS: Final[tuple[Verb, ...]] = (
         target="vibrissa.cli.simulate:run",
     ),
     Verb(
+        name="dataset build",
+        help="objects past whiskers -> a data set of sweeps; resumable, on many workers",
+        target="vibrissa.cli.dataset_build:run",
+    ),
+    Verb(
+        name="dataset check",
+        help="every byte, shape, number, label and split of a data set",
+        target="vibrissa.cli.dataset:run_check",
+    ),
+    Verb(
+        name="dataset info",
+        help="what a data set holds: classes, loads, refusals, size",
+        target="vibrissa.cli.dataset:run_info",
+    ),
+    Verb(
+        name="dataset plot",
+        help="draw sweeps of a data set",
+        target="vibrissa.cli.dataset:run_plot",
+    ),
+    Verb(
+        name="dataset split",
+        help="training, validation and test parts, by object, sweep or class",
+        target="vibrissa.cli.dataset:run_split",
+    ),
+    Verb(
+        name="dataset baseline",
+        help="a linear classifier on the raw sweeps, by object and by sweep",
+        target="vibrissa.cli.dataset_exchange:run_baseline",
+    ),
+    Verb(
+        name="dataset export",
+        help="a data set -> npz files in the published layout, or webdataset archives",
+        target="vibrissa.cli.dataset_exchange:run_export",
+    ),
+    Verb(
+        name="dataset import",
+        help="npz files in the published layout -> a data set",
+        target="vibrissa.cli.dataset_exchange:run_import",
+    ),
+    Verb(
         name="list",
         help="what can be named: arrays, parameter sets, shapes and so on",
         target="vibrissa.cli.listing:run",

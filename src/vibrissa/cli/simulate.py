@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -52,7 +53,8 @@ class SimulateConfig:
         parameters: mechanical parameter set.
         fill: take what was not measured on an individual from the average mouse.
         unit: unit of mesh files, mm, cm or m, if --diagonal-mm None leaves their size.
-        protocol: which sweeps, see vibrissa list protocols.
+        protocol: which sweeps, see vibrissa list protocols, or a file NAME.yaml of the form
+            "protocol: NAME" and its options; what the file sets, no option here may change.
         sweeps: sweeps per object, for protocols that draw them.
         sweep: the pass of the object.
         whisking: none, sinusoid, or a table TABLE.csv of angles; by default what the protocol has.
@@ -124,14 +126,35 @@ def choose_protocol(config: SimulateConfig) -> SweepProtocol:
     """The protocol asked for, with the options that it heeds.
 
     Raises:
-        InputError: no such protocol, or an option that it does not heed.
+        InputError: no such protocol or file, an option that it does not heed, or one that its file
+            sets.
     """
+    from vibrissa.core.config import read_yaml
+    from vibrissa.simulation.protocol_files import protocol_entries, protocol_from_tree
     from vibrissa.simulation.protocols import sweep_protocols
 
-    kind: Any = sweep_protocols.get(config.protocol)
+    if not _is_yaml(config.protocol):
+        kind: Any = sweep_protocols.get(config.protocol)
+        return kind(**_options(config, kind, {}, kind()))
+    tree = read_yaml(config.protocol)
+    kind, entries = protocol_entries(tree, config.protocol)
+    set_there = protocol_from_tree(tree, config.protocol)
+    return replace(set_there, **_options(config, kind, entries, set_there))  # type: ignore[type-var]
+
+
+def _is_yaml(text: str) -> bool:
+    return text.lower().endswith((".yaml", ".yml"))
+
+
+def _options(
+    config: SimulateConfig, kind: Any, entries: Mapping[str, Any], start: Any
+) -> dict[str, Any]:
+    """What the command line has to say about fields of a protocol that its file does not set."""
     names = {f.name for f in fields(kind)}
     plain = PassOptions()
-    for name in kind.sets:
+    own = entries.get("sweep", {})
+    listed = [name for name in entries if name in {f.name for f in fields(plain)}]
+    for name in (*kind.sets, *own, *listed):
         if getattr(config.sweep, name) != getattr(plain, name):
             raise refuse(
                 name, getattr(config.sweep, name), f"protocol {config.protocol} sets this itself",
@@ -144,22 +167,31 @@ def choose_protocol(config: SimulateConfig) -> SweepProtocol:
             "leave it out, or choose R or both",
         )  # fmt: skip
     if "sweep" in names:
-        given["sweep"] = replace(config.sweep, side="L" if config.side == "L" else "R")
+        side = {} if "side" in own else {"side": "L" if config.side == "L" else "R"}
+        given["sweep"] = replace(
+            config.sweep, **{name: getattr(start.sweep, name) for name in own}, **side
+        )
     if config.sweeps is not None:
-        if "sweeps" not in names:
+        if "sweeps" not in names or "sweeps" in entries:
             raise refuse(
                 "sweeps", config.sweeps, f"protocol {config.protocol} has a number of its own",
                 "leave it out or choose random-passive",
             )  # fmt: skip
         given["sweeps"] = config.sweeps
-    if "whisking" in names:
-        given["whisking"] = choose_whisking(config.whisking, config.whisk, kind().whisking)
+    if "whisking" in entries:
+        if config.whisking is not None:
+            raise refuse(
+                "whisking", config.whisking, f"protocol {config.protocol} sets this itself",
+                "leave it out or choose another protocol",
+            )  # fmt: skip
+    elif "whisking" in names:
+        given["whisking"] = choose_whisking(config.whisking, config.whisk, start.whisking)
     elif config.whisking not in (None, "none"):
         raise refuse(
             "whisking", config.whisking, f"protocol {config.protocol} is without",
             "leave it out or choose another protocol",
         )  # fmt: skip
-    return kind(**given)
+    return given
 
 
 class _Work:
@@ -169,6 +201,8 @@ class _Work:
         self, config: SimulateConfig, array: WhiskerArray, protocol: SweepProtocol
     ) -> None:
         self._config, self._array, self._protocol = config, array, protocol
+        name = config.protocol
+        self._protocol_name = Path(name).stem if _is_yaml(name) else name
         self._solver = config.solver
         if config.animate:
             self._solver = replace(self._solver, record_nodes=True)
@@ -185,7 +219,7 @@ class _Work:
         """
         config = self._config
         shape: TactileObject | None = source.read(config.seed) if source else None
-        name = shape.name if shape else config.protocol
+        name = shape.name if shape else self._protocol_name
         plan = self._protocol.plan(
             self._array, shape, self._solver, seed=config.seed,
             allow_overlap=config.allow_overlap,

@@ -16,6 +16,10 @@ class InputError(VibrissaError, ValueError):
     """Something that the user gave cannot be used: a value, a file, a field of a file."""
 
 
+class OutputError(InputError):
+    """A file or folder cannot be written: no space, no permission."""
+
+
 class MissingExtraError(VibrissaError, ImportError):
     """An optional dependency is absent."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vibrissa.core.errors import InputError
+from vibrissa.core.errors import OutputError
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         A path in the same folder to write to (it keeps the suffix of ``path``).
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        OutputError: the folder cannot be made or written to, or the disk is full.
     """
     final = Path(path)
     try:
@@ -32,7 +32,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             prefix=f".{final.stem}.", suffix=f".partial{final.suffix}", dir=final.parent
         )
     except OSError as error:
-        raise InputError(
+        raise OutputError(
             f"{final}: cannot be written ({error.strerror}); choose another output folder."
         ) from error
     os.close(handle)
@@ -45,13 +45,27 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(final)
+        _flush_folder(final.parent)
     except OSError as error:
-        raise InputError(
+        raise OutputError(
             f"{final}: cannot be written ({error.strerror or error}); "
             "free some space or choose another output folder."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a renaming last through a power failure, where the system knows how."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems refuse it
+    finally:
+        os.close(handle)
 
 
 def digest_of_bytes(*parts: bytes | memoryview) -> str:

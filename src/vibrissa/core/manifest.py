@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -30,12 +31,15 @@ def version_of(package: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on, those that are installed."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        number = version_of(package)
-        if number is not None:
-            found[package] = number
-    return found
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    # Looking them up takes tens of milliseconds, and they cannot change while this process runs.
+    found = [("python", platform.python_version())]
+    found += [(name, number) for name in _PACKAGES if (number := version_of(name)) is not None]
+    return tuple(found)
 
 
 def to_tree(value: Any) -> Any:

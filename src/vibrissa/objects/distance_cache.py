@@ -10,6 +10,9 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +24,26 @@ from vibrissa.objects.distance_field import DistanceField
 
 FORMAT: Final = "vibrissa-distance-field-1"
 ENVIRONMENT_VARIABLE: Final = "VIBRISSA_CACHE"
+
+_in_use: ContextVar[bool] = ContextVar("distance cache in use", default=True)
+
+
+@contextmanager
+def no_cache() -> Iterator[None]:
+    """In this block of this thread no distance field is read from or written to any cache.
+
+    Meant for work on many objects, each of which comes once: their fields would fill the disk.
+    """
+    token = _in_use.set(False)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def in_use() -> bool:
+    """Whether the cache may be used here: not within :func:`no_cache`."""
+    return _in_use.get()
 
 
 def cache_folder(cache_dir: Path | str | None = None) -> Path | None:

@@ -121,6 +121,33 @@ class DistanceField:
         """(3,) place of the last node."""
         return self.origin_mm + self.spacing_mm * (np.array(self.shape) - 1)
 
+    def scaled(self, factor: float) -> DistanceField:
+        """The field of the same object scaled about its origin, on the scaled grid.
+
+        Spacing, padding and the span in which distances are exact scale with it; the thickness of a
+        shell does not. Interpolation errors scale too: shrunk, a field is as exact as one on a
+        finer grid.
+
+        Raises:
+            InputError: the factor is not positive and finite.
+        """
+        if not (math.isfinite(factor) and factor > 0):
+            raise refuse("factor", factor, "not a positive number", "give a factor above 0")
+        if factor == 1.0:
+            return self
+        values = self.values_mm * np.float32(factor)
+        if self.shell_offset_mm:
+            values += np.float32(self.shell_offset_mm * (factor - 1.0))
+        return DistanceField(
+            values_mm=values,
+            origin_mm=self.origin_mm * factor,
+            spacing_mm=self.spacing_mm * factor,
+            padding_mm=self.padding_mm * factor,
+            sign_rule=self.sign_rule,
+            shell_offset_mm=self.shell_offset_mm,
+            digest=digest_of_bytes(self.digest.encode(), float(factor).hex().encode()),
+        )
+
     def sample(self, points_mm: ArrayLike) -> NDArray[np.float64]:
         """Distance at any points, interpolated trilinearly within the grid.
 
@@ -209,7 +236,8 @@ def compute_distance_field(
         faces: (m, 3), indices in range.
         geometry_digest: digest of the two, as :attr:`TactileObject.digest` gives it.
         config: parameters; the defaults if omitted.
-        cache: whether to read and write the cache at all.
+        cache: whether to read and write the cache at all; see also
+            :func:`~vibrissa.objects.distance_cache.no_cache`.
         cache_dir: folder of the cache; by default the environment variable VIBRISSA_CACHE or the
             user's cache folder. A folder that cannot be written is not used, without complaint.
 
@@ -220,6 +248,7 @@ def compute_distance_field(
 
     config = config or DistanceFieldConfig()
     digest = config.digest(geometry_digest)
+    cache = cache and distance_cache.in_use()
     folder = distance_cache.cache_folder(cache_dir) if cache else None
     if folder is not None:
         known = distance_cache.read(folder, digest)

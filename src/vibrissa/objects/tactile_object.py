@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,7 @@ class TactileObject:
     vertices_mm: NDArray[np.float64]
     faces: NDArray[np.int32]
     source: str = ""
+    _sized_from: tuple[TactileObject, float] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         given = np.asarray(self.faces)
@@ -86,9 +88,14 @@ class TactileObject:
         object.__setattr__(self, "faces", faces)
 
     @cached_property
+    def used_vertices_mm(self) -> NDArray[np.float64]:
+        """(k, 3) the vertices that faces use."""
+        return self.vertices_mm[np.unique(self.faces)]
+
+    @cached_property
     def bounds_mm(self) -> NDArray[np.float64]:
         """(2, 3) lowest and highest corner of the bounding box of the vertices that faces use."""
-        used = self.vertices_mm[np.unique(self.faces)]
+        used = self.used_vertices_mm
         return np.stack([used.min(axis=0), used.max(axis=0)])
 
     @property
@@ -101,11 +108,10 @@ class TactileObject:
         """Diagonal of the axis-aligned bounding box."""
         return float(np.linalg.norm(self.extent_mm))
 
-    @property
+    @cached_property
     def radius_mm(self) -> float:
         """Largest distance of a vertex from the origin of the mesh."""
-        used = self.vertices_mm[np.unique(self.faces)]
-        return float(np.linalg.norm(used, axis=1).max())
+        return float(np.linalg.norm(self.used_vertices_mm, axis=1).max())
 
     @cached_property
     def digest(self) -> str:
@@ -114,20 +120,43 @@ class TactileObject:
             self.vertices_mm.astype("<f8").tobytes(), self.faces.astype("<i4").tobytes()
         )
 
-    def scaled(self, factor: float) -> TactileObject:
-        """The object scaled about its origin; the factor is positive and finite."""
+    @property
+    def field_key(self) -> str:
+        """What distinguishes the distance fields of two objects under the same parameters.
+
+        It is the digest, but another one for an object that shares the field of another size.
+        """
+        if self._sized_from is None:
+            return self.digest
+        other, factor = self._sized_from
+        return digest_of_bytes(other.digest.encode(), float(factor).hex().encode())
+
+    def scaled(self, factor: float, *, share_field: bool = False) -> TactileObject:
+        """The object scaled about its origin.
+
+        Args:
+            factor: positive and finite.
+            share_field: let the new object take its distance field from this one's, rescaled,
+                where that is fine enough (see :meth:`distance_field`). One field then serves
+                any number of smaller sizes.
+        """
         if not (math.isfinite(factor) and factor > 0):
             raise refuse("factor", factor, "not a positive number", "give a factor above 0")
-        return replace(self, vertices_mm=self.vertices_mm * factor)
+        other = replace(self, vertices_mm=self.vertices_mm * factor)
+        if share_field:
+            root, so_far = self._sized_from or (self, 1.0)
+            object.__setattr__(other, "_sized_from", (root, so_far * factor))
+        return other
 
-    def scaled_to_diagonal(self, diagonal_mm: float) -> TactileObject:
+    def scaled_to_diagonal(self, diagonal_mm: float, *, share_field: bool = False) -> TactileObject:
         """Scaled about its origin until the bounding-box diagonal has this length.
 
         This is the size convention of the published simulator; apply it before any rotation.
+        ``share_field`` as for :meth:`scaled`.
         """
         if not (math.isfinite(diagonal_mm) and diagonal_mm > 0):
             raise refuse("diagonal_mm", diagonal_mm, "not a positive length", "give one above 0")
-        return self.scaled(diagonal_mm / self.diagonal_mm)
+        return self.scaled(diagonal_mm / self.diagonal_mm, share_field=share_field)
 
     def centred(self) -> TactileObject:
         """The object moved so that the centre of its bounding box is the origin."""
@@ -167,11 +196,22 @@ class TactileObject:
         device: str = DistanceFieldConfig.device,
         cache: bool = True,
         cache_dir: Path | str | None = None,
+        hold: bool = False,
+        least_padding_mm: float = 0.5,
     ) -> DistanceField:
         """Signed distance to the surface on a grid, in the object's frame.
 
-        Arguments and errors as for :class:`DistanceFieldConfig` and
+        An object made smaller with ``share_field`` gives the field of the larger one, rescaled;
+        its spacing and padding are then smaller than asked for by the same factor. Where the
+        padding would be too small, or the object was made larger, its own field is computed.
+
+        Further arguments, and errors, as for :class:`DistanceFieldConfig` and
         :func:`compute_distance_field`.
+
+        Args:
+            hold: keep the field in memory for as long as the object lives; it is not pickled.
+            least_padding_mm: a shared field must be right, its normals too, at least this far
+                from what is felt of the surface.
         """
         config = DistanceFieldConfig(
             spacing_mm=spacing_mm,
@@ -180,6 +220,43 @@ class TactileObject:
             shell_offset_mm=shell_offset_mm,
             device=device,
         )
-        return compute_distance_field(
+        if self._sized_from is not None:
+            shared = self._shared_field(config, least_padding_mm, cache, cache_dir)
+            if shared is not None:
+                return shared
+        held: dict[str, DistanceField] = self.__dict__.get("_held", {})
+        digest = config.digest(self.digest)
+        if digest in held:
+            return held[digest]
+        made = compute_distance_field(
             self.vertices_mm, self.faces, self.digest, config, cache=cache, cache_dir=cache_dir
         )
+        if hold:
+            object.__setattr__(self, "_held", {digest: made})
+        return made
+
+    def _shared_field(
+        self,
+        config: DistanceFieldConfig,
+        least_padding_mm: float,
+        cache: bool,
+        cache_dir: Path | str | None,
+    ) -> DistanceField | None:
+        """The field of the size that this one was made from, rescaled; None if not good enough."""
+        assert self._sized_from is not None
+        other, factor = self._sized_from
+        # A normal takes one cell to either side.
+        reach = factor * (config.padding_mm - config.spacing_mm)
+        if factor > 1.0 + 1e-6 or reach < least_padding_mm:
+            return None
+        field = other.distance_field(
+            config.spacing_mm, config.padding_mm, sign_rule=config.sign_rule,
+            shell_offset_mm=config.shell_offset_mm, device=config.device, cache=cache,
+            cache_dir=cache_dir, hold=True,
+        )  # fmt: skip
+        if reach < least_padding_mm + field.shell_offset_mm:
+            return None
+        return field.scaled(factor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_held"}

@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from vibrissa.simulation.motion import UniformMotion as UniformMotion
     from vibrissa.simulation.passive import PassiveSweep as PassiveSweep
     from vibrissa.simulation.passive import published_1000hz as published_1000hz
+    from vibrissa.simulation.passive_protocols import OnePass as OnePass
+    from vibrissa.simulation.passive_protocols import Passive110Hz as Passive110Hz
+    from vibrissa.simulation.passive_protocols import Passive1000Hz as Passive1000Hz
+    from vibrissa.simulation.passive_protocols import PassiveGrid as PassiveGrid
+    from vibrissa.simulation.passive_protocols import RandomPassive as RandomPassive
     from vibrissa.simulation.placement import PlacementCheck as PlacementCheck
     from vibrissa.simulation.placement import check_placement as check_placement
-    from vibrissa.simulation.protocols import OnePass as OnePass
-    from vibrissa.simulation.protocols import Passive1000Hz as Passive1000Hz
+    from vibrissa.simulation.protocol_files import protocol_from_yaml as protocol_from_yaml
     from vibrissa.simulation.protocols import Plan as Plan
-    from vibrissa.simulation.protocols import RandomPassive as RandomPassive
-    from vibrissa.simulation.protocols import Rodgers6 as Rodgers6
     from vibrissa.simulation.protocols import SweepProtocol as SweepProtocol
     from vibrissa.simulation.protocols import sweep_protocols as sweep_protocols
     from vibrissa.simulation.rod import Rod as Rod
     from vibrissa.simulation.rod import discretise as discretise
+    from vibrissa.simulation.rodgers import Rodgers6 as Rodgers6
     from vibrissa.simulation.rodgers import RodgersStimuli as RodgersStimuli
     from vibrissa.simulation.run import SkippedScene as SkippedScene
     from vibrissa.simulation.run import check_scenes as check_scenes
     from vibrissa.simulation.run import make_engine as make_engine
+    from vibrissa.simulation.run import run_scenes as run_scenes
     from vibrissa.simulation.run import simulate as simulate
     from vibrissa.simulation.run import simulate_batches as simulate_batches
     from vibrissa.simulation.scene import PlacedObject as PlacedObject
@@ -45,18 +49,21 @@ if TYPE_CHECKING:
     from vibrissa.simulation.sweep import concatenate as concatenate
     from vibrissa.simulation.whisking import SinusoidalWhisking as SinusoidalWhisking
     from vibrissa.simulation.whisking import TabledWhisking as TabledWhisking
+    from vibrissa.simulation.windows import best_window as best_window
 
 _MODULE_OF = {
     "Motion": "motion",
-    "OnePass": "protocols",
-    "Passive1000Hz": "protocols",
+    "OnePass": "passive_protocols",
+    "Passive1000Hz": "passive_protocols",
+    "Passive110Hz": "passive_protocols",
+    "PassiveGrid": "passive_protocols",
     "PassiveSweep": "passive",
     "PlacedObject": "scene",
     "PlacementCheck": "placement",
     "Plan": "protocols",
-    "RandomPassive": "protocols",
+    "RandomPassive": "passive_protocols",
     "Rod": "rod",
-    "Rodgers6": "protocols",
+    "Rodgers6": "rodgers",
     "RodgersStimuli": "rodgers",
     "SampledMotion": "motion",
     "Scene": "scene",
@@ -69,6 +76,7 @@ _MODULE_OF = {
     "UniformMotion": "motion",
     "Whisking": "scene",
     "animate": "drawing",
+    "best_window": "windows",
     "check_placement": "placement",
     "check_scenes": "run",
     "concatenate": "sweep",
@@ -77,12 +85,14 @@ _MODULE_OF = {
     "draw_array": "drawing",
     "draw_traces": "drawing",
     "make_engine": "run",
-    "sweep_protocols": "protocols",
+    "protocol_from_yaml": "protocol_files",
     "published_1000hz": "passive",
+    "run_scenes": "run",
     "save_figure": "drawing",
     "simulate": "run",
     "simulate_batches": "run",
     "still": "scene",
+    "sweep_protocols": "protocols",
 }
 
 

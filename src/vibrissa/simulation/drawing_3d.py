@@ -238,10 +238,11 @@ class Stage:
                 "simulate with record_nodes=True",
             )  # fmt: skip
         self.times_s = sweep.times_s
+        self._start_s = sweep.start_s(index)
         self._nodes = sweep.nodes_mm[index].astype(np.float64)
         self._colours = [row_colour(name) for name in sweep.whiskers]
         self._meshes = [DrawnMesh(placed) for placed in scene.objects]
-        positions, rotations = scene.head.poses(self.times_s[shown])
+        positions, rotations = scene.head.poses(self._start_s + self.times_s[shown])
         head = HeadPose(position_mm=positions[0], rotation=rotations[0])
         self._still = max(np.ptp(positions, axis=0).max(), np.ptp(rotations, axis=0).max()) < 1e-6
         sides = {parse_name(name).side for name in sweep.whiskers}
@@ -274,7 +275,7 @@ class Stage:
             widths = np.linspace(0.36, 0.06, len(points))
             ribbons.append(Ribbon(points_mm=points, widths_mm=widths, colour=colour))
         time_s = float(self.times_s[frame])
-        painter.show(ribbons, self._meshes, time_s)
+        painter.show(ribbons, self._meshes, self._start_s + time_s)
         return f"{1e3 * time_s:.{0 if self.times_s[0] >= 1e-3 else 1}f} ms"
 
 

@@ -15,6 +15,7 @@ from vibrissa.core.errors import refuse
 from vibrissa.core.warp_runtime import warp_module
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.simulation.bases import base_knots
+from vibrissa.simulation.fields import distance_fields
 from vibrissa.simulation.motion import Array, Knots, knots_of, speed_bound_mm_per_s
 from vibrissa.simulation.rod import Rod, discretise
 from vibrissa.simulation.scene import Scene, SolverConfig
@@ -75,12 +76,16 @@ class RodEngine:
     Args:
         array: the whiskers.
         config: how to simulate.
+        cache_fields: whether distance fields may be read from and written to the disk cache.
     """
 
-    def __init__(self, array: WhiskerArray, config: SolverConfig) -> None:
+    def __init__(
+        self, array: WhiskerArray, config: SolverConfig, *, cache_fields: bool = True
+    ) -> None:
         check_device(config.device)
         self.array = array
         self.config = config
+        self.cache_fields = cache_fields
         self.rods: tuple[Rod, ...] = tuple(discretise(w, links=config.links) for w in array)
         wp = warp_module()
         self._real = np.float32 if config.precision == "float32" else np.float64
@@ -206,7 +211,7 @@ class RodEngine:
         times = _regular(count, object_knot_s)
         index = np.full((len(scenes), slots), -1, np.int32)
         bound = np.zeros(len(scenes))
-        order = {digest: k for k, digest in enumerate(fields)}
+        order = {key: k for k, key in enumerate(fields)}
         empty = Knots(
             position_mm=np.zeros((count, 3)),
             velocity_mm_per_s=np.zeros((count, 3)),
@@ -221,7 +226,7 @@ class RodEngine:
                     row.append(empty)
                     continue
                 placed = scene.objects[slot]
-                index[b, slot] = order[placed.shape.digest]
+                index[b, slot] = order[placed.shape.field_key]
                 row.append(knots_of(placed.motion, times))
                 speed = speed_bound_mm_per_s(placed.motion, times, placed.shape.radius_mm)
                 bound[b] = max(bound[b], speed)
@@ -257,7 +262,8 @@ class RodEngine:
         shapes = np.array([f.values_mm.shape for f in fields], np.int32).reshape(-1, 3)
         origins = np.array([f.origin_mm for f in fields], self._real).reshape(-1, 3)
         spacing = np.array([f.spacing_mm for f in fields], self._real)
-        padding = np.array([f.padding_mm for f in fields], self._real)
+        # What a point at the border of the grid is away at least from what is felt of the surface.
+        padding = np.array([f.padding_mm - f.shell_offset_mm for f in fields], self._real)
         values = [np.asarray(f.values_mm, np.float32).ravel() for f in fields]
         packed.field_start = self._array(starts.astype(np.int64), wp.int64)
         packed.field_shape = self._array(shapes, wp.vec3i)
@@ -301,7 +307,9 @@ class RodEngine:
         config = self.config
         frames = config.frames(scenes[0].duration_s)
         self._check_size(len(scenes) * frames)
-        self._fields = fields = distance_fields(scenes, config, known=self._fields)
+        self._fields = fields = distance_fields(
+            scenes, config, known=self._fields, cache=self.cache_fields
+        )
         slots = _rounded_slots(max(len(scene.objects) for scene in scenes))
         build, rods = self._built(slots)
         packed = self._pack_scenes(build, scenes, fields, frames, slots)
@@ -454,24 +462,3 @@ def _rounding_mm(rod: Rod) -> np.ndarray:
     """How far from each joint its corner is rounded for contact: half of the shorter neighbour."""
     before = np.concatenate([[2.0 * rod.stub_length_mm], rod.link_length_mm[:-1]])
     return 0.5 * np.minimum(before, rod.link_length_mm)
-
-
-def distance_fields(
-    scenes: Sequence[Scene],
-    config: SolverConfig,
-    *,
-    known: Mapping[str, DistanceField] | None = None,
-) -> dict[str, DistanceField]:
-    """The distance fields of all objects in the scenes, by digest, each made once.
-
-    ``known`` are fields of the same configuration that need not be made again.
-    """
-    fields: dict[str, DistanceField] = {}
-    for scene in scenes:
-        for placed in scene.objects:
-            digest = placed.shape.digest
-            if digest not in fields:
-                fields[digest] = (known or {}).get(digest) or placed.shape.distance_field(
-                    spacing_mm=config.grid_spacing_mm
-                )
-    return fields

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vibrissa.core.errors import refuse
 from vibrissa.morphology.array import WhiskerArray
+from vibrissa.morphology.names import Side
 from vibrissa.morphology.placement import HeadPose, axis_rotation
 from vibrissa.simulation.motion import Array, UniformMotion
 from vibrissa.simulation.scene import PlacedObject, Scene, still
@@ -42,6 +45,8 @@ class PassiveSweep:
             published program, so that a large object begins inside the whiskers.
         start_y_mm: where a published start is, see :func:`published_position_mm`.
         duration_s: simulated time.
+        through: simulate until the whole object has passed the hindmost whisker, and keep of this
+            the ``duration_s`` with most contact; only for clean starts.
         side: ``R`` past the right side; ``L`` is its mirror image, object and all.
     """
 
@@ -54,6 +59,7 @@ class PassiveSweep:
     start: Literal["clean", "published"] = "clean"
     start_y_mm: float = 16.0
     duration_s: float = 1.0
+    through: bool = False
     side: Literal["R", "L"] = "R"
 
     def __post_init__(self) -> None:
@@ -64,10 +70,18 @@ class PassiveSweep:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise refuse(name, value, "must be positive", "give a number above 0")
+        size = self.diagonal_mm
+        if size is not None and not (np.isfinite(size) and size > 0):
+            raise refuse("diagonal_mm", size, "not a positive length", "give one above 0, or None")
         if self.start not in ("clean", "published"):
             raise refuse("start", self.start, "unknown", "choose clean or published")
         if self.side not in ("R", "L"):
             raise refuse("side", self.side, "unknown", "choose R or L")
+        if self.through and self.start != "clean":
+            raise refuse(
+                "through", True, f"has no meaning with a {self.start} start",
+                "choose a clean start or leave it out",
+            )  # fmt: skip
 
     def scene(
         self,
@@ -76,6 +90,7 @@ class PassiveSweep:
         *,
         head: HeadPose | None = None,
         name: str | None = None,
+        sized: TactileObject | None = None,
     ) -> Scene:
         """Place an object.
 
@@ -85,23 +100,27 @@ class PassiveSweep:
             head: pose of the head for the right side, which ``side="L"`` mirrors; by default the
                 published one of passive sweeps.
             name: name of the scene; by default the object's name and the varied parameters.
+            sized: the object scaled to ``diagonal_mm``, if it is at hand.
         """
         right = head or HeadPose.published_passive()
         pose = right if self.side == "R" else _mirrored_pose(right)
-        sized = shape if self.diagonal_mm is None else shape.scaled_to_diagonal(self.diagonal_mm)
+        if sized is None:
+            size = self.diagonal_mm
+            sized = shape if size is None else shape.scaled_to_diagonal(size)
         rotation = axis_rotation("z", self.theta_deg)
         corner = (self.distance_mm, self.start_y_mm, self.height_mm)
-        turned = sized.vertices_mm[np.unique(sized.faces)] @ rotation.T
+        turned = sized.used_vertices_mm @ rotation.T
         position = published_position_mm(turned, corner)
+        duration_s, window_s = self.duration_s, None
         if self.start == "clean":
-            passed = [w for w in array if w.parsed_name.side == self.side]
-            if not passed:
-                raise refuse(
-                    "side", self.side, "the array has no whiskers there",
-                    "give the other side, or an array with both",
-                )  # fmt: skip
-            front = float(rest_points_mm(array.with_whiskers(passed), pose)[..., 1].max())
+            hind, front = _reach_mm(array, self.side, pose)
             position[1] = front + CLEAN_MARGIN_MM - float(turned[:, 1].min())
+            if self.through:
+                # A spinning object may turn any of its corners backward.
+                behind = sized.radius_mm if self.spin_deg_per_s else float(turned[:, 1].max())
+                way = position[1] + behind - (hind - CLEAN_MARGIN_MM)
+                window_s = self.duration_s
+                duration_s = max(duration_s, rounded_up_s(way / self.speed_mm_per_s))
         spin = self.spin_deg_per_s
         if self.side == "L":
             # The mirror image of the right-hand sweep, object and all.
@@ -117,11 +136,45 @@ class PassiveSweep:
         label = f"{shape.name} t{self.theta_deg:g} d{self.distance_mm:g} h{self.height_mm:g}"
         return Scene(
             objects=(PlacedObject(shape=sized, motion=motion),),
-            duration_s=self.duration_s,
+            duration_s=duration_s,
+            window_s=window_s,
             head=still(pose),
             name=name or label,
             parameters=varied,
         )
+
+
+def require_plain(sweep: PassiveSweep, names: Sequence[str]) -> None:
+    """Refuse a template in which fields are set that a protocol chooses itself.
+
+    Raises:
+        InputError: naming the first of them.
+    """
+    plain = PassiveSweep()
+    for name in names:
+        if getattr(sweep, name) != getattr(plain, name):
+            raise refuse(
+                f"sweep.{name}", getattr(sweep, name), "the protocol sets this itself",
+                "leave it out or choose another protocol",
+            )  # fmt: skip
+
+
+def rounded_up_s(time_s: float) -> float:
+    """The next whole multiple of 0.1 s, so that few different durations come up."""
+    return math.ceil(10.0 * time_s - 1e-9) / 10.0
+
+
+@lru_cache(maxsize=16)
+def _reach_mm(array: WhiskerArray, side: Side, pose: HeadPose) -> tuple[float, float]:
+    """Lowest and highest y in the world of the whiskers of a side at rest."""
+    passed = [w for w in array if w.parsed_name.side == side]
+    if not passed:
+        raise refuse(
+            "side", side, "the array has no whiskers there",
+            "give the other side, or an array with both",
+        )  # fmt: skip
+    along = rest_points_mm(array.with_whiskers(passed), pose)[..., 1]
+    return float(along.min()), float(along.max())
 
 
 def _mirror(
@@ -165,9 +218,15 @@ def rest_points_mm(array: WhiskerArray, head: HeadPose, points: int = 24) -> Arr
     )
 
 
+def crossed(base: PassiveSweep, values: Mapping[str, Sequence[Any]]) -> Iterator[PassiveSweep]:
+    """Every combination of the values of some fields; the last field varies fastest."""
+    for one in product(*values.values()):
+        yield replace(base, **dict(zip(values, one, strict=True)))
+
+
 def published_1000hz(base: PassiveSweep | None = None) -> Iterator[PassiveSweep]:
     """The 16 sweeps per object of the published 1000 Hz set (facts of the released scripts):
     rotation {0, 30} + sweep direction {0, 90} degrees, height {-5, 0}, distance {5, 8} mm."""
-    template = base or PassiveSweep()
-    for turn, sweep, height, distance in product((0.0, 30.0), (0.0, 90.0), (-5.0, 0.0), (5.0, 8.0)):
-        yield replace(template, theta_deg=turn + sweep, height_mm=height, distance_mm=distance)
+    turns = [turn + sweep for turn, sweep in product((0.0, 30.0), (0.0, 90.0))]
+    places = {"theta_deg": turns, "height_mm": (-5.0, 0.0), "distance_mm": (5.0, 8.0)}
+    return crossed(base or PassiveSweep(), places)

@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from vibrissa.core.errors import refuse
+from vibrissa.morphology.array import WhiskerArray
 from vibrissa.morphology.placement import HeadPose
 from vibrissa.objects.rodgers_shapes import RODGERS_DIAGONAL_MM, rodgers_stimulus
 from vibrissa.simulation.motion import UniformMotion
-from vibrissa.simulation.passive import published_position_mm
-from vibrissa.simulation.scene import PlacedObject, Scene, Whisking, still
-from vibrissa.simulation.whisking import SinusoidalWhisking
+from vibrissa.simulation.passive import VARIED, PassiveSweep, published_position_mm, require_plain
+from vibrissa.simulation.protocols import Plan, sweep_protocols
+from vibrissa.simulation.scene import PlacedObject, Scene, SolverConfig, Whisking, still
+from vibrissa.simulation.whisking import IN_FILES, SinusoidalWhisking
+
+if TYPE_CHECKING:
+    from vibrissa.objects.tactile_object import TactileObject
 
 Face = Literal["convex", "concave"]
 
@@ -96,3 +101,48 @@ class RodgersStimuli:
                     )
                 )
         return tuple(found)
+
+
+@sweep_protocols.register("rodgers6")
+@dataclass(frozen=True, kw_only=True)
+class Rodgers6:
+    """The six stimuli of Rodgers et al. 2022 with active whisking.
+
+    The published placement lets whiskers touch the slab at rest; this is allowed and counted.
+
+    Attributes:
+        whisking: how the bases turn; None keeps them still.
+        sweep: gives the duration; nothing else of it counts.
+        stimuli: places, sizes and head; its whisking and duration are replaced.
+    """
+
+    needs_object: ClassVar[bool] = False
+    sets: ClassVar[tuple[str, ...]] = (*VARIED, "start_y_mm", "through")
+    rate_hz: ClassVar[float] = 1000.0
+    whisking: Whisking | None = field(default_factory=SinusoidalWhisking, metadata=IN_FILES)
+    sweep: PassiveSweep = field(default_factory=PassiveSweep)
+    stimuli: RodgersStimuli = field(default_factory=RodgersStimuli)
+
+    def __post_init__(self) -> None:
+        require_plain(self.sweep, self.sets)
+
+    def plan(
+        self,
+        array: WhiskerArray,
+        shape: TactileObject | None,
+        config: SolverConfig,
+        *,
+        seed: int = 0,
+        allow_overlap: bool = True,
+    ) -> Plan:
+        """The scenes; ``seed`` and ``allow_overlap`` have no meaning here.
+
+        Raises:
+            InputError: an object is given.
+        """
+        if shape is not None:
+            raise refuse(
+                "object", shape.name, "rodgers6 brings its own objects", "leave the object out"
+            )
+        stimuli = replace(self.stimuli, whisking=self.whisking, duration_s=self.sweep.duration_s)
+        return Plan.of(array, stimuli.scenes(), config, allow_overlap=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.manifest import Manifest
 from vibrissa.core.progress import progress
 from vibrissa.morphology.array import WhiskerArray
+from vibrissa.objects.distance_field import DistanceField
 from vibrissa.simulation.bases import base_poses
 from vibrissa.simulation.engine import RawSweeps, RodEngine
+from vibrissa.simulation.fields import distance_fields
 from vibrissa.simulation.placement import PlacementCheck, check_placement
 from vibrissa.simulation.rod import Rod
 from vibrissa.simulation.scene import Scene, SolverConfig, frame_times_s
-from vibrissa.simulation.sweep import Sweep
+from vibrissa.simulation.sweep import WINDOW_START, Sweep, rotate_loads
+from vibrissa.simulation.windows import best_window
 
 EngineName = Literal["rod", "mujoco"]
 
@@ -41,9 +44,19 @@ class SkippedScene:
 
 
 def make_engine(
-    array: WhiskerArray, config: SolverConfig | None = None, engine: EngineName = "rod"
+    array: WhiskerArray,
+    config: SolverConfig | None = None,
+    engine: EngineName = "rod",
+    *,
+    cache_fields: bool = True,
 ) -> Engine:
     """Build an engine once for many batches.
+
+    Args:
+        array: the whiskers.
+        config: how to simulate.
+        engine: ``rod`` or ``mujoco``.
+        cache_fields: whether distance fields may be read from and written to the disk cache.
 
     Raises:
         InputError: an unknown engine, or a device that is not there.
@@ -51,7 +64,7 @@ def make_engine(
     """
     settings = config or SolverConfig()
     if engine == "rod":
-        return RodEngine(array, settings)
+        return RodEngine(array, settings, cache_fields=cache_fields)
     if engine == "mujoco":
         from vibrissa.simulation.mujoco_engine import MujocoEngine
 
@@ -71,8 +84,10 @@ def check_scenes(
     good: list[Scene] = []
     refused: list[SkippedScene] = []
     checks: list[PlacementCheck] = []
+    held: dict[str, DistanceField] = {}
     for scene in scenes:
-        check = check_placement(array, scene, settings)
+        held = distance_fields([scene], settings, known=held)
+        check = check_placement(array, scene, settings, fields=held)
         checks.append(check)
         reason = check.refusal(allow_overlap=allow_overlap)
         if reason is None:
@@ -92,7 +107,7 @@ def simulate(
     seed: int | None = None,
     quiet: bool = True,
 ) -> Sweep:
-    """Simulate one scene, or several of equal length, and return what the bases felt.
+    """Simulate one scene, or several that keep equally many frames; what the bases felt.
 
     Args:
         array: the whiskers.
@@ -143,8 +158,49 @@ def simulate_batches(
     with progress("simulating", total=len(good), unit="sweep", quiet=quiet) as bar:
         for start in range(0, len(good), batch):
             part = good[start : start + batch]
-            yield assemble(array, part, settings, worker.run(part), engine=engine, seed=seed)
+            yield run_scenes(array, part, settings, worker, engine=engine, seed=seed)
             bar.update(len(part))
+
+
+def run_scenes(
+    array: WhiskerArray,
+    scenes: Sequence[Scene],
+    config: SolverConfig,
+    worker: Engine,
+    *,
+    engine: str = "rod",
+    seed: int | None = None,
+) -> Sweep:
+    """Simulate scenes that keep equally many frames; those of one duration go as one batch.
+
+    Raises:
+        InputError: no scenes, or they keep different numbers of frames.
+    """
+    if not scenes:
+        raise refuse("scenes", [], "nothing to simulate", "give one scene or more")
+    if len({config.frames(scene.kept_s) for scene in scenes}) > 1:
+        raise refuse(
+            "duration_s", sorted({scene.kept_s for scene in scenes}),
+            "sweeps of one file must last equally long",
+            "give them one duration, or one window_s",
+        )  # fmt: skip
+    groups: dict[float, list[int]] = {}
+    for k, scene in enumerate(scenes):
+        groups.setdefault(scene.duration_s, []).append(k)
+    parts: list[RawSweeps] = []
+    starts = np.zeros(len(scenes), np.int64)
+    for which in groups.values():
+        batch = [scenes[k] for k in which]
+        part, starts[which] = _cut(batch, config, worker.run(batch))
+        parts.append(part)
+    if any(part.force_moment_world is not None for part in parts):
+        parts = [
+            _with_world(array, [scenes[k] for k in which], part)
+            for which, part in zip(groups.values(), parts, strict=True)
+        ]
+    order = np.argsort(np.concatenate(list(groups.values())))
+    raw = parts[0] if len(parts) == 1 else _joined(parts, order)
+    return _named(array, scenes, config, raw, starts, engine, seed)
 
 
 def assemble(
@@ -156,15 +212,72 @@ def assemble(
     engine: str = "rod",
     seed: int | None = None,
 ) -> Sweep:
-    """Give the engine's numbers their names, frames and manifest."""
-    times = frame_times_s(config, scenes[0].duration_s)
+    """Give what the engine made of scenes of one duration its names, frames and manifest.
+
+    Where a scene asks for a window, the recording is cut to it.
+    """
+    kept, starts = _cut(scenes, config, raw)
+    return _named(array, scenes, config, kept, starts, engine, seed)
+
+
+def _cut(
+    scenes: Sequence[Scene], config: SolverConfig, raw: RawSweeps
+) -> tuple[RawSweeps, np.ndarray]:
+    """Keep the window of every scene; also the first frames ``(sweep,)`` of the windows."""
+    frames = config.frames(scenes[0].kept_s)
+    starts = np.array([best_window(touched, frames) for touched in raw.contact])
+    if frames >= raw.contact.shape[1]:
+        return raw, starts
+
+    def windows(values: np.ndarray | None) -> Any:
+        if values is None:
+            return None
+        return np.stack([v[at : at + frames] for v, at in zip(values, starts, strict=True)])
+
+    along_time = ("force_moment", "force_moment_world", "contact", "nodes_mm")
+    return replace(raw, **{name: windows(getattr(raw, name)) for name in along_time}), starts
+
+
+def _with_world(array: WhiskerArray, scenes: Sequence[Scene], raw: RawSweeps) -> RawSweeps:
+    """Turn loads into world axes where the engine did not, which is where the bases stand still."""
+    if raw.force_moment_world is not None:
+        return raw
+    still = np.stack([base_poses(array, s.head, None, np.zeros(1))[1][:, 0] for s in scenes])
+    return replace(raw, force_moment_world=rotate_loads(raw.force_moment, still[:, None]))
+
+
+def _joined(parts: Sequence[RawSweeps], order: np.ndarray) -> RawSweeps:
+    """The sweeps of several batches as one, in this order."""
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else np.concatenate(values)[order]
+
+    return RawSweeps(**{f.name: joined(f.name) for f in fields(RawSweeps)})
+
+
+def _named(
+    array: WhiskerArray,
+    scenes: Sequence[Scene],
+    config: SolverConfig,
+    raw: RawSweeps,
+    starts: np.ndarray,
+    engine: str,
+    seed: int | None,
+) -> Sweep:
+    frames = raw.force_moment.shape[1]
     heads = []
     still = True
-    for scene in scenes:
+    parameters = []
+    for scene, start in zip(scenes, starts.tolist(), strict=True):
+        times = frame_times_s(config, scene.duration_s)
         ends, rotations = scene.head.poses(times[[0, -1]])
         stands = np.array_equal(rotations[0], rotations[1]) and not scene.head.knots_needed
         still = still and stands and scene.whisking is None and np.array_equal(ends[0], ends[1])
-        heads.append(rotations[:1] if stands else scene.head.poses(times)[1])
+        kept = times[start : start + frames]
+        heads.append(rotations[:1] if stands else scene.head.poses(kept)[1])
+        window = {} if scene.window_s is None else {WINDOW_START: start / config.rate_hz}
+        parameters.append(scene.parameters | window)
     longest = max(len(h) for h in heads)
     head_rotation = np.stack([np.broadcast_to(h, (longest, 3, 3)) for h in heads])
     bases = None
@@ -198,7 +311,7 @@ def assemble(
         rate_hz=config.rate_hz,
         names=tuple(scene.name for scene in scenes),
         labels=tuple(scene.label for scene in scenes),
-        parameters=tuple(scene.parameters for scene in scenes),
+        parameters=tuple(parameters),
         flagged=raw.flags != 0,
         sampling=config.sampling,
         head_rotation=head_rotation.astype(np.float32),

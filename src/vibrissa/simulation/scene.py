@@ -43,6 +43,8 @@ class Scene:
         duration_s: simulated time.
         head: motion of the head frame in the world.
         whisking: how the bases turn in the head; None where they stand still.
+        window_s: of the recording only a window of this length is kept, the one that holds most
+            contact (:func:`~vibrissa.simulation.windows.best_window`); None keeps all of it.
         name: for messages and tables.
         parameters: what the protocol varied, for the table of the data set; JSON types.
     """
@@ -51,22 +53,35 @@ class Scene:
     duration_s: float
     head: Motion = field(default_factory=lambda: still(HeadPose.published_passive()))
     whisking: Whisking | None = None
+    window_s: float | None = None
     name: str = "sweep"
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         value = self.duration_s
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, _NUMBERS)
-            or not 0 < value <= MAX_DURATION_S
-        ):
+        if not _is_number(value) or not 0 < value <= MAX_DURATION_S:
             raise refuse(
                 "duration_s", value, f"must be above 0 and at most {MAX_DURATION_S:g} seconds",
                 "cut it into shorter scenes",
             )  # fmt: skip
         object.__setattr__(self, "duration_s", float(value))
+        window = self.window_s
+        if window is not None:
+            if not _is_number(window) or not 0 < window <= value:
+                raise refuse(
+                    "window_s", window, f"not a part of the {value:g} s that are simulated",
+                    "give a shorter window, or simulate longer",
+                )  # fmt: skip
+            object.__setattr__(self, "window_s", float(window))
+        covers = getattr(self.whisking, "require_cover", None)
+        if covers is not None:
+            covers(self.duration_s)
         object.__setattr__(self, "objects", tuple(self.objects))
+
+    @property
+    def kept_s(self) -> float:
+        """How much of the simulated time is kept."""
+        return self.duration_s if self.window_s is None else self.window_s
 
     @property
     def label(self) -> str:
@@ -100,6 +115,11 @@ _RANGES = {
 }
 
 _NUMBERS = (int, float, np.integer, np.floating)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
+
 
 Sampling = Literal["average", "point"]
 
@@ -160,11 +180,7 @@ class SolverConfig:
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, _NUMBERS)
-                or not low <= value <= high
-            ):
+            if not _is_number(value) or not low <= value <= high:
                 raise refuse(
                     name, value, f"must be a number from {low:g} to {high:g}", "give one in range"
                 )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT = "vibrissa-sweep"
 FORMAT_VERSION = 1
 Frame = Literal["base", "head", "world"]
+WINDOW_START = "window_start_s"
+"""Parameter of a sweep that was cut to a window: when in the scene its first frame begins."""
 LARGE_FORCE_UN = 5000.0
 """A force beyond this is no touch of an awake mouse: something pinned or overran the whisker."""
 
@@ -133,6 +135,10 @@ class Sweep:
         """End of each frame, ``(time,)``."""
         return (np.arange(self.force_moment.shape[1]) + 1.0) / self.rate_hz
 
+    def start_s(self, index: int) -> float:
+        """When in its scene a sweep begins; 0 unless it was cut to a window."""
+        return float(self.parameters[index].get(WINDOW_START, 0.0))
+
     def whisker(self, name: str) -> np.ndarray:
         """Loads of one whisker in its base frame, ``(sweep, time, channel)``."""
         from vibrissa.core.errors import refuse_unknown
@@ -157,7 +163,7 @@ class Sweep:
         if self.force_moment_world is not None:
             world = self.force_moment_world
         elif self.base_rotation is not None:
-            world = _turned(self.force_moment, self.base_rotation[:, None])
+            world = rotate_loads(self.force_moment, self.base_rotation[:, None])
         else:
             raise refuse(
                 "frame", frame, "the bases moved and world loads were not recorded",
@@ -165,7 +171,7 @@ class Sweep:
             )  # fmt: skip
         if frame == "world":
             return world
-        return _turned(world, np.swapaxes(self.head_rotation, -1, -2)[:, :, None])
+        return rotate_loads(world, np.swapaxes(self.head_rotation, -1, -2)[:, :, None])
 
     def large_force_share(self) -> float:
         """Share of frames (over sweeps and whiskers) with a force above 5 mN."""
@@ -269,7 +275,7 @@ _NEEDED = ("force_moment", "contact", "flagged", "head_rotation")
 _BOOLEAN = ("contact", "flagged")
 
 
-def _turned(loads: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+def rotate_loads(loads: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Apply rotations (..., 3, 3) to forces and moments (..., 6)."""
     rotation = rotation.astype(loads.dtype)
     pairs = loads.reshape(*loads.shape[:-1], 2, 3)

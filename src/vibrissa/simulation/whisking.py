@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from vibrissa.core.config import TREE_TYPE
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.morphology.placement import emergence_angles_deg
@@ -105,7 +106,8 @@ class TabledWhisking:
     Attributes:
         times_s: (time,) increasing, four or more.
         angles_deg: whisker name -> (time, 3) theta, phi, zeta as in the array's own table, right
-            hand; a left whisker takes the mirror image. Outside the times the ends hold.
+            hand; a left whisker takes the mirror image. One interval beyond its ends the table
+            may be used, and holds still there; scenes that need more are refused.
     """
 
     times_s: Array
@@ -152,6 +154,21 @@ class TabledWhisking:
                 )
         return cls(times_s=first, angles_deg={n: v[:, 1:] for n, v in tables.items()})
 
+    def require_cover(self, duration_s: float) -> None:
+        """Refuse a sweep from 0 to this time that the table does not cover.
+
+        Raises:
+            InputError: it starts too late or ends too soon, by more than its own interval.
+        """
+        times = np.asarray(self.times_s, dtype=np.float64)
+        first, last = times[0] - (times[1] - times[0]), 2.0 * times[-1] - times[-2]
+        if first > 1e-9 or last < duration_s - 1e-9:
+            raise refuse(
+                "whisking", f"a table from {times[0]:g} to {times[-1]:g} s",
+                f"does not cover the sweep, which lasts from 0 to {duration_s:g} s",
+                "complete the table or simulate a shorter time",
+            )  # fmt: skip
+
     def base_rotations(self, array: WhiskerArray, times_s: Array) -> Array:
         """Base frames ``(whisker, time, 3, 3)`` in the head frame.
 
@@ -168,3 +185,7 @@ class TabledWhisking:
             angles = CubicSpline(self.times_s, self.angles_deg[whisker.name], axis=0)(times)
             frames.append(_to_side(whisker, _frames(*angles.T)))
         return np.stack(frames)
+
+
+IN_FILES: Final = {TREE_TYPE: SinusoidalWhisking | None}
+"""Metadata of a field of whisking: what a YAML file may hold there."""
