@@ -90,13 +90,14 @@ class NamedSource:
 def choose_objects(words: Iterable[str], unit: str | None = None) -> Iterator[NamedSource]:
     """Objects by name, unread: a mesh file, a folder of them, or ``procedural:CLASS[:INDEX]``.
 
-    A folder holds mesh files, or one folder of them per class.
+    A folder holds mesh files, or one folder of them per class, or a ShapeNetCore tree.
 
     Raises:
         InputError: neither file nor folder, an empty folder, or an unknown procedural class.
     """
-    from vibrissa.objects import procedural_classes, read_folder
+    from vibrissa.objects import procedural_classes, read_folder, read_shapenet
     from vibrissa.objects.files import EXTENSIONS
+    from vibrissa.objects.folders import SHAPENET_FILE
 
     for word in words:
         path = Path(word)
@@ -120,7 +121,8 @@ def choose_objects(words: Iterable[str], unit: str | None = None) -> Iterator[Na
                 label = path.resolve().name
                 yield NamedSource(name=file.stem, path=file, label=label, unit=unit)
             if not files:
-                for found in read_folder(path):
+                tree = next(path.glob(f"*/*/{SHAPENET_FILE}"), None) is not None
+                for found in read_shapenet(path).sources if tree else read_folder(path):
                     yield NamedSource(
                         name=found.name, path=found.path, label=found.label, unit=unit
                     )

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 SHARDS: Final = "shards"
 INDEX: Final = "index.h5"
+PLACE_OF: Final = "@place "
+SIZE_OF: Final = "@bytes "
+"""Before the name of an array of loads: offset in the file, and size, of each sweep's chunk."""
 _VERSION: Final = 1
 _FORMAT: Final = "vibrissa-index"
 _MANY: Final = 500
 _OF_SHARD: Final = ("object", "label", "geometry", "source_sha256", "recipe_sha256")
-_LAYOUT: Final = ("whiskers", "rate_hz", "sampling", "frames", "time")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,9 @@ class Index:
             refused, redrawn, path (below ``shards``), sha256, bytes, layout (whiskers, rate_hz,
             sampling, frames and time as JSON).
         sweeps: one row per sweep, in the order of the shards: sweep, object, label, label_index,
-            shard, row, the columns of ``SUMMARY``, then one per protocol parameter.
+            shard, row, the columns of ``SUMMARY``, then one per protocol parameter; and, for each
+            array of loads, where its chunks lie (``PLACE_OF`` and ``SIZE_OF``), which a store
+            keeps to itself.
         refusals: object, sweep, reason.
         damaged: path of a shard that could not be read -> why.
     """
@@ -144,6 +148,9 @@ def _sweeps_of(shard: Shard) -> pd.DataFrame:
     columns["label"] = [shard.label] * len(shard)
     columns["row"] = np.arange(len(shard))
     columns |= dict(zip(SUMMARY, shard.summary.T, strict=True))
+    for name, (offsets, sizes) in shard.places().items():
+        columns[PLACE_OF + name] = np.array(offsets, dtype=np.int64)
+        columns[SIZE_OF + name] = np.array(sizes, dtype=np.int64)
     parameters = shard.parameters
     for name in dict.fromkeys(key for p in parameters for key in p):
         if name not in columns:

@@ -15,7 +15,6 @@ from vibrissa.core.axes import CHANNELS
 from vibrissa.core.errors import refuse
 from vibrissa.core.files import digest_of_bytes
 from vibrissa.core.manifest import to_tree
-from vibrissa.data.chunks import ChunkReader
 from vibrissa.data.index import SHARDS
 from vibrissa.data.shard import FRAMES, Shard
 
@@ -90,9 +89,7 @@ class ShardReader:
     def _start(self) -> None:
         self._shard_of = self.store.table["shard"].to_numpy(np.int64)
         self._row_of = self.store.table["row"].to_numpy(np.int64)
-        objects = self.store.objects
-        files = [self.store.path / SHARDS / path for path in objects["path"].tolist()]
-        self._chunks = ChunkReader(files, objects["sha256"].tolist())
+        self._chunks = self.store.chunks
         self._array = FRAMES["base" if self._turned else self.preprocessing.frame]
         self._turns: dict[int, np.ndarray] = {}
 

@@ -56,7 +56,7 @@ def seal_of(path: Path) -> str:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions."
         ) from error
-    return _seal_in(path, header)
+    return seal_in(path, header)
 
 
 def check_seal(path: Path) -> str:
@@ -73,7 +73,7 @@ def check_seal(path: Path) -> str:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions."
         ) from error
-    sealed = _seal_in(path, header)
+    sealed = seal_in(path, header)
     if found != sealed:
         raise refuse(
             f"{path}: SHA-256", found[:16], f"the file was sealed with {sealed[:16]}, so it is "
@@ -86,7 +86,12 @@ def _header(digest: str) -> bytes:
     return f"{_MARK}\nsha256 {digest}\n".encode().ljust(HEADER_BYTES - 1, b" ") + b"\n"
 
 
-def _seal_in(path: Path, header: bytes) -> str:
+def seal_in(path: Path, header: bytes) -> str:
+    """The SHA-256 that the first 512 bytes of a file name.
+
+    Raises:
+        InputError: they are not those of a sealed file.
+    """
     start = len(_MARK) + len("\nsha256 ")
     digest = header[start : start + 64].decode("ascii", errors="replace")
     if header != _header(digest):

@@ -256,6 +256,13 @@ class Shard:
         values = self._read(lambda: self._decoded(self._dataset("contact"), chosen))
         return values.astype(bool)
 
+    def places(self) -> dict[str, tuple[list[int], list[int]]]:
+        """Name of each array of loads -> offset in the file, and size, of each sweep's chunk."""
+        from vibrissa.data.chunks import chunk_places
+
+        names = [FRAMES[frame] for frame in self.frames]
+        return self._read(lambda: {n: chunk_places(self.path, self._dataset(n)) for n in names})
+
     # --- decoding ----------------------------------------------------------------------------
 
     def _decoded(self, data: h5py.Dataset, rows: Sequence[int]) -> np.ndarray:

@@ -16,8 +16,8 @@ import numpy as np
 from vibrissa.core.axes import CHANNEL_UNITS, CHANNELS, SWEEP_AXES
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.manifest import Manifest
-from vibrissa.data.chunks import ChunkReader
-from vibrissa.data.index import SHARDS, Index, gather
+from vibrissa.data.chunks import ChunkReader, Places
+from vibrissa.data.index import PLACE_OF, SHARDS, SIZE_OF, Index, gather
 from vibrissa.data.shard import FRAMES, Shard
 from vibrissa.data.splits import Split
 
@@ -48,12 +48,15 @@ class SweepStore:
         rate_hz: frames per second.
         time: number of frames of every sweep.
         frames: ``base``, ``world`` or both, as stored.
+        chunks: reads arrays of the shards; for loaders, see :class:`ChunkReader`.
     """
 
     def __init__(self, path: Path, manifest: Manifest, index: Index) -> None:
         self.path = path
         self.manifest = manifest
-        self.table: pd.DataFrame = index.sweeps
+        hidden = [name for name in index.sweeps.columns if name.startswith("@")]
+        self._places = {name: index.sweeps[name].to_numpy(np.int64) for name in hidden}
+        self.table: pd.DataFrame = index.sweeps.drop(columns=hidden)
         self.objects: pd.DataFrame = index.objects
         self.refusals: pd.DataFrame = index.refusals
         self.labels = index.labels
@@ -75,9 +78,19 @@ class SweepStore:
         self._shard_of = self.table["shard"].to_numpy(np.int64)
         self._row_of = self.table["row"].to_numpy(np.int64)
         self._paths = self.objects["path"].tolist()
-        self._chunks = ChunkReader(
-            [self.path / SHARDS / path for path in self._paths], self.objects["sha256"].tolist()
-        )
+        starts = np.searchsorted(self._shard_of, np.arange(len(self._paths) + 1))
+        known = {
+            name.removeprefix(PLACE_OF): Places(
+                starts=starts,
+                offsets=self._places[name],
+                sizes=self._places[name.replace(PLACE_OF, SIZE_OF)],
+                shape=(self.time, len(self.whiskers), len(CHANNELS)),
+            )
+            for name in self._places
+            if name.startswith(PLACE_OF)
+        }
+        files = [self.path / SHARDS / path for path in self._paths]
+        self.chunks = ChunkReader(files, self.objects["sha256"].tolist(), known)
         # Each thread opens its own files, so that threads decompress side by side.
         self._local = threading.local()
 
@@ -207,7 +220,7 @@ class SweepStore:
 
         def read(shard: int, rows: list[int]) -> np.ndarray:
             out = np.empty((len(rows), *shape), kind)
-            self._chunks.read(shard, name, rows, out)
+            self.chunks.read(shard, name, rows, out)
             return out
 
         return self._gathered(indices, read)
@@ -265,7 +278,7 @@ class SweepStore:
         return shard
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_local", "_shard_of", "_row_of", "_paths", "_chunks")
+        own = ("_local", "_shard_of", "_row_of", "_paths", "chunks")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
