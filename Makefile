@@ -9,15 +9,17 @@ TORCH ?= torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check validate stress bench clean
+.PHONY: help install demo test slow check validate stress bench bench-data clean
 
 help:
 	@echo "make demo      the whole path on a small default, results in demo/"
 	@echo "make test      the tests, warnings are errors"
+	@echo "make slow      the long tests: 55 kills of a build, gradients, active whisking"
 	@echo "make check     format, lint, types, import order"
 	@echo "make validate  the simulation against theory and published numbers"
 	@echo "make stress    10,000 random sweeps; OBJECTS=FOLDER adds your meshes"
 	@echo "make bench     speed of the simulation"
+	@echo "make bench-data  cost and memory of a data set, speed of its loader"
 	@echo "make clean     remove what the targets made, .venv included"
 
 install: $(STAMP)
@@ -37,6 +39,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow and not cuda"
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,6 +56,11 @@ stress: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/simulation.py
+
+bench-data: $(STAMP)
+	$(BIN)/python benchmarks/dataset.py cost
+	$(BIN)/python benchmarks/dataset.py memory
+	$(BIN)/python benchmarks/loader.py
 
 clean:
 	rm -rf $(VENV) demo out build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

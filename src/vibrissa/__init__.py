@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vibrissa.data import DataModule as DataModule
+    from vibrissa.data import Preprocessing as Preprocessing
+    from vibrissa.data import SweepStore as SweepStore
     from vibrissa.morphology import HeadPose as HeadPose
     from vibrissa.morphology import Whisker as Whisker
     from vibrissa.morphology import WhiskerArray as WhiskerArray
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 # Public name -> the room that makes it.
 _ROOM_OF = {
+    "DataModule": "vibrissa.data",
+    "Preprocessing": "vibrissa.data",
+    "SweepStore": "vibrissa.data",
     "HeadPose": "vibrissa.morphology",
     "PassiveSweep": "vibrissa.simulation",
     "PlacedObject": "vibrissa.simulation",

@@ -67,6 +67,7 @@ FAMILIES: Final[dict[str, tuple[str, Callable[[], dict[str, str]]]]] = {
         "vibrissa.simulation.protocols",
         _registry("vibrissa.simulation.protocols", "sweep_protocols"),
     ),
+    "splits": ("vibrissa.data.splits", _registry("vibrissa.data.splits", "split_kinds")),
     "engines": ("vibrissa.simulation.run", _engines),
 }
 
