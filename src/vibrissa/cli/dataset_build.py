@@ -65,8 +65,8 @@ class BuildConfig:
         ids: for a ShapeNetCore tree, a file that lists the models to use.
         labels: for a ShapeNetCore tree, a file with the class of each model or synset.
         seed: of every random draw.
-        batch: sweeps simulated at a time.
-        group: objects per unit of work; more than 1 pays on a GPU only.
+        batch: sweeps simulated at a time; by default 16, on a GPU 512.
+        group: objects per unit of work; by default 1, on a GPU 32.
         recycle_after: replace a worker process after so many objects.
         cache_fields: keep distance fields in the user's cache, some megabytes per object.
         quiet: no progress bar, no remarks.
@@ -92,7 +92,7 @@ class BuildConfig:
     ids: Path | None = None
     labels: Path | None = None
     seed: int = 0
-    batch: int = 16
+    batch: int | None = None
     group: int | None = None
     recycle_after: int = 200
     cache_fields: bool = False
@@ -107,13 +107,15 @@ def run(config: BuildConfig) -> int:
     sources = sources_for(config, recipe)
     part = _part(config.part)
     executor, threads = _workers(config)
-    group = config.group or (16 if config.solver.device != "cpu" else 1)
+    on_gpu = config.solver.device != "cpu"
+    group = (32 if on_gpu else 1) if config.group is None else config.group
+    batch = (512 if on_gpu else 16) if config.batch is None else config.batch
     if not config.quiet:
         say(f"{len(sources)} objects, protocol {recipe.protocol_name}, into {config.out}")
     try:
         with _stopped_by_terminate():
             report = build(
-                recipe, sources, config.out, executor=executor, batch=config.batch, group=group,
+                recipe, sources, config.out, executor=executor, batch=batch, group=group,
                 threads=threads, cache_fields=config.cache_fields, part=part, quiet=config.quiet,
             )  # fmt: skip
     except KeyboardInterrupt:
