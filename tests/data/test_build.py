@@ -18,7 +18,7 @@ from vibrissa.data.resampling import Recording
 from vibrissa.data.sources import MeshSource, ProceduralSource, StimuliSource, sources_of
 from vibrissa.data.store import SweepStore
 from vibrissa.objects.folders import ObjectSource
-from vibrissa.simulation import OnePass, PassiveSweep, SolverConfig, sweep_protocols
+from vibrissa.simulation import OnePass, PassiveGrid, PassiveSweep, SolverConfig, sweep_protocols
 
 SOURCES = tiny_sources(3)
 
@@ -272,7 +272,7 @@ def test_a_bug_is_a_failure_with_its_traceback(tmp_path):
 
 def test_refused_sweeps_are_listed_with_their_reasons(tmp_path):
     """A large object near the face: published starts overlap, so all but far ones are refused."""
-    protocol = sweep_protocols.get("passive-grid")(
+    protocol = PassiveGrid(
         distance_mm=(0.5, 8.0), diagonal_mm=(30.0,), sweep=PassiveSweep(duration_s=0.1)
     )
     recipe = tiny_recipe(protocol=protocol, protocol_name="passive-grid")

@@ -1,6 +1,7 @@
 """Sealed files: whole or not there, and every flipped byte is found."""
 
 import hashlib
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,8 +24,9 @@ def sealed(tmp_path_factory):
 
 def test_any_hdf5_reader_opens_it(sealed):
     with h5py.File(sealed, "r") as file:
+        data: Any = file["x"]
         assert file.userblock_size == HEADER_BYTES
-        np.testing.assert_array_equal(file["x"][()], np.arange(500.0))
+        np.testing.assert_array_equal(data[()], np.arange(500.0))
         assert file.attrs["word"] == "touch"
 
 

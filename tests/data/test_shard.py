@@ -1,6 +1,7 @@
 """Shards: what is written is what is read, and damage is told in one sentence."""
 
 from dataclasses import replace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -67,9 +68,11 @@ def test_what_is_written_is_read(path):
 def test_own_decoding_equals_that_of_hdf5(path):
     write_shard(path, content(sweeps=3))
     with h5py.File(path) as file, Shard(path) as shard:
-        np.testing.assert_array_equal(shard.loads(), file["force_moment"][()])
-        np.testing.assert_array_equal(shard.contact(), file["contact"][()].astype(bool))
-        assert file["force_moment"].chunks == (1, 11, 3, 6)
+        loads: Any = file["force_moment"]
+        contact: Any = file["contact"]
+        np.testing.assert_array_equal(shard.loads(), loads[()])
+        np.testing.assert_array_equal(shard.contact(), contact[()].astype(bool))
+        assert loads.chunks == (1, 11, 3, 6)
 
 
 def test_world_loads_are_those_of_the_base_frame_turned(path):
@@ -141,7 +144,8 @@ def test_another_kind_of_file(tmp_path):
 def test_a_flipped_byte_in_a_chunk_is_told_when_read(path):
     write_shard(path, content(sweeps=1, frames=200))
     with h5py.File(path) as file:
-        place = file["force_moment"].id.get_chunk_info(0).byte_offset + 100
+        loads: Any = file["force_moment"]
+        place = loads.id.get_chunk_info(0).byte_offset + 100
     whole = bytearray(path.read_bytes())
     whole[place] ^= 0xFF
     path.write_bytes(whole)

@@ -1,0 +1,67 @@
+"""The schedule that is the definition: step by step, node by node."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vibrissa.tnn.job import Done, GraphState, Job, map_state, schedules
+
+if TYPE_CHECKING:
+    from vibrissa.tnn.graph import TemporalGraph
+
+
+@schedules.register("stepwise")
+def stepwise(graph: TemporalGraph, job: Job) -> Done:
+    """Unroll a graph as its equations say.
+
+    At step t, for every node n with inputs p in their declared order::
+
+        in_n(t)        = concat( resize_n( v_p ) ),   v_p = stimulus(t)   for a stimulus
+                                                            y_p(t)        for an edge in same_step
+                                                            y_p(t - 1)    for any other edge
+        u_n(t)         = pre_n( in_n(t) )
+        o_n(t), s_n(t) = cell_n( u_n(t), s_n(t - 1) )
+        y_n(t)         = post_n( o_n(t) )   or   post_n( o_n(t), residual = in_n(t) )
+
+    with ``y(-1) = 0`` and ``s_n(-1)`` the cell's initial state, or both as handed over. In
+    biological unrolling ``same_step`` holds what the graph declares (usually nothing: every edge
+    takes one step); in a full pass it holds all edges that point forwards in the order.
+    """
+    same_step = job.timing.same_step
+    outputs, cells = dict(job.state.outputs), dict(job.state.cells)
+    taken: dict[str, list[Tensor]] = {name: [] for name in job.wanted}
+    wanted = {name: frozenset(steps) for name, steps in job.wanted.items()}
+    for t in range(job.steps):
+        now: dict[str, Tensor] = {}
+        cells_now = {}
+        for name in job.timing.order:
+            node = graph.nodes[name]
+            values = []
+            for source in node.spec.inputs:
+                if source in job.frames:
+                    values.append(job.frames[source].at(t))
+                elif (source, name) in same_step:
+                    values.append(now[source])
+                else:
+                    values.append(outputs[source])
+            now[name], cells_now[name] = node(values, cells[name], t=job.state.step + t)
+        for name, steps in wanted.items():
+            if t in steps:
+                taken[name].append(now[name])
+        if job.lengths is not None:  # samples that are over stay as they were
+            keep = partial(_where, job.lengths > t)
+            now = {name: keep(y, outputs[name]) for name, y in now.items()}
+            cells_now = {name: map_state(keep, s, cells[name]) for name, s in cells_now.items()}
+        outputs, cells = now, cells_now
+    return Done(
+        values={name: torch.stack(list_, dim=1) for name, list_ in taken.items()},
+        state=GraphState(step=job.state.step + job.steps, outputs=outputs, cells=cells),
+    )
+
+
+def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(going.view(-1, *(1 for _ in new.shape[1:])), new, old)
