@@ -45,7 +45,8 @@ from vibrissa.data.recipe import Recipe
 from vibrissa.data.shard import Shard, ShardContent, write_shard
 from vibrissa.data.sources import shard_path, sources_of
 from vibrissa.data.splits import ByObject, Split
-from vibrissa.data.store import STORE, SweepStore
+from vibrissa.data.declaration import STORE
+    from vibrissa.data.store import SweepStore
 from vibrissa.morphology.mouse import mouse_array
 from vibrissa.simulation.protocols import sweep_protocols
 

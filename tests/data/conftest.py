@@ -61,11 +61,12 @@ def write_store(
         The :class:`vibrissa.data.store.SweepStore`. Sweeps have the parameters ``theta_deg`` and
         ``distance_mm``; the first object of all has one refused sweep.
     """
+    from vibrissa.data.declaration import STORE
     from vibrissa.data.index import SHARDS, write_index
     from vibrissa.data.recipe import Recipe
     from vibrissa.data.shard import SUMMARY, ShardContent, write_shard
     from vibrissa.data.sources import shard_path
-    from vibrissa.data.store import STORE, SweepStore
+    from vibrissa.data.store import SweepStore
     from vibrissa.morphology.mouse import mouse_array
     from vibrissa.simulation.protocols import sweep_protocols
 

@@ -18,11 +18,12 @@ from vibrissa.data.baseline import (
     cross_validate,
     svm_baseline,
 )
+from vibrissa.data.declaration import STORE
 from vibrissa.data.index import SHARDS, write_index
 from vibrissa.data.preprocessing import Preprocessing
 from vibrissa.data.shard import SUMMARY, ShardContent, write_shard
 from vibrissa.data.sources import shard_path
-from vibrissa.data.store import STORE, SweepStore
+from vibrissa.data.store import SweepStore
 from vibrissa.morphology.mouse import mouse_array
 
 pytest.importorskip("sklearn")

@@ -1,11 +1,13 @@
 """The build: resumes, mends only what is broken, refuses another recipe, and is deterministic."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from tiny_farm import contents, tiny_recipe, tiny_sources
@@ -381,3 +383,129 @@ def test_store_json_names_every_object_and_the_recipe(built):
     assert tree["config"]["recipe"]["solver"]["grid_spacing_mm"] == 0.5
     assert len(tree["config"]["recipe"]["array"]["whiskers"]) == 2
     assert all(isinstance(s, ProceduralSource) for s in SOURCES)
+
+
+# --- what a stranger tripped over ------------------------------------------------------------
+
+
+def test_a_shard_replaced_by_one_of_its_size_is_seen(copy, built):
+    """Equal sizes are common; only the seals tell them apart."""
+    shards = sorted((copy / SHARDS).rglob("*.h5"))
+    body = bytearray(shards[0].read_bytes())
+    from vibrissa.data.sealed import HEADER_BYTES, seal_of
+
+    before = SweepStore.open(copy)
+    with h5py.File(shards[0], "r+") as file:
+        file.attrs["redrawn"] = 7  # the same length
+    changed = shards[0].read_bytes()[HEADER_BYTES:]
+    digest = hashlib.sha256(changed).hexdigest()
+    header = body[:HEADER_BYTES].replace(seal_of(shards[0]).encode(), digest.encode())
+    shards[0].write_bytes(bytes(header) + changed)
+    assert shards[0].stat().st_size == len(body)
+    assert [kind for kind, _ in check(copy).problems] == ["index"]
+    after = SweepStore.open(copy)
+    assert after.objects["redrawn"].tolist()[0] == 7
+    assert after.digest != before.digest
+    build(tiny_recipe(), SOURCES, copy)
+    assert check(copy).sound
+    with pytest.raises(InputError, match="open the store again"):
+        before.loads(slice(None))
+
+
+def test_a_damaged_shard_does_not_get_into_the_index(copy):
+    before = contents(copy)
+    (copy / "index.h5").unlink()
+    path = sorted((copy / SHARDS).rglob("*.h5"))[0]
+    whole = path.read_bytes()
+    label = SOURCES[0].label.encode()
+    assert whole.count(label) >= 1
+    path.write_bytes(whole.replace(label, b"x" * len(label)))
+    build(tiny_recipe(), SOURCES[1:], copy)  # another object is built meanwhile
+    build(tiny_recipe(), SOURCES, copy)
+    assert contents(copy) == before
+
+
+def test_shards_that_nobody_declared_are_passed_over(copy):
+    shard = sorted((copy / SHARDS).rglob("*.h5"))[0]
+    shutil.copy(shard, shard.with_name("copy.h5"))
+    assert len(SweepStore.open(copy)) == 3
+    assert [kind for kind, _ in check(copy).problems] == ["foreign"]
+
+
+def test_swapped_shards_are_told_and_never_read_under_the_wrong_name(copy):
+    one, two = sorted((copy / SHARDS).rglob("*.h5"))[:2]
+    opened = SweepStore.open(copy)
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+    with pytest.raises(InputError, match="open the store again"):
+        list(opened.shards())
+    assert {"foreign"} <= {kind for kind, _ in check(copy).problems}
+    again = SweepStore.open(copy)
+    for indices, shard in again.shards():
+        assert set(again.table["object"][indices]) == {shard.object}
+    assert build(tiny_recipe(), SOURCES, copy).made == 2
+
+
+def test_a_lost_manifest_does_not_cost_the_shards(copy):
+    before = contents(copy)
+    (copy / "store.json").unlink()
+    with pytest.raises(InputError, match="it is lost, and .* was made by another recipe"):
+        build(tiny_recipe(seed=3), SOURCES, copy)
+    build(tiny_recipe(), SOURCES, copy)
+    assert contents(copy) == before
+
+
+def test_an_edited_recipe_is_told(copy):
+    tree = json.loads((copy / "store.json").read_text())
+    tree["config"]["recipe"]["solver"]["friction"] = 0.9
+    (copy / "store.json").write_text(json.dumps(tree))
+    assert [kind for kind, _ in check(copy).problems] == ["mixed"]
+
+
+@pytest.mark.parametrize("config", [None, {}, {"objects": ["a"]}, {"objects": {"a": "b"}}])
+def test_a_manifest_without_sense_is_one_sentence(copy, config):
+    tree = json.loads((copy / "store.json").read_text())
+    tree["config"] = config
+    (copy / "store.json").write_text(json.dumps(tree))
+    for act in (lambda: SweepStore.open(copy), lambda: check(copy)):
+        with pytest.raises(InputError, match="not the manifest of a data set"):
+            act()
+
+
+def test_nothing_made_nothing_bound(tmp_path):
+    """As long as there is no shard, another recipe may be tried."""
+    build(tiny_recipe(protocol=_Broken()), SOURCES[:1], tmp_path)
+    assert build(tiny_recipe(), SOURCES[:1], tmp_path).made == 1
+
+
+def test_pruned(copy, built):
+    report = build(tiny_recipe(), SOURCES[:2], copy, prune=True)
+    assert (report.kept, report.made, report.missing) == (2, 0, 0)
+    assert set(SweepStore.open(copy).objects["object"]) == {s.name for s in SOURCES[:2]}
+    assert check(copy).sound
+    build(tiny_recipe(), SOURCES, copy)
+    assert contents(copy) == contents(built)
+
+
+def test_all_sweeps_refused_says_why(tmp_path):
+    protocol = OnePass(sweep=PassiveSweep(duration_s=0.5, diagonal_mm=40.0, distance_mm=0.0))
+    recipe = tiny_recipe(protocol=protocol)
+    plan = protocol.plan(recipe.array, SOURCES[0].read(), recipe.solver)
+    assert not plan.scenes
+    report = build(recipe, SOURCES[:1], tmp_path)
+    assert report.failed[0].trouble == "refused"
+    assert plan.refused[0].reason in report.failed[0].reason
+
+
+def test_links_to_nowhere_and_round_in_circles(copy):
+    (copy / SHARDS / "nowhere.h5").symlink_to("gone.h5")
+    (copy / SHARDS / "loop").symlink_to("..")
+    assert len(SweepStore.open(copy)) == 3
+    assert [kind for kind, _ in check(copy).problems] == ["foreign"]
+
+
+def test_failures_that_cannot_be_read_are_passed_over(copy):
+    (copy / "failures").mkdir()
+    (copy / "failures" / "odd.json").write_text("[]")
+    assert check(copy).sound

@@ -16,6 +16,7 @@ import pytest
 from vibrissa.core.errors import InputError
 from vibrissa.core.manifest import Manifest
 from vibrissa.data.checking import check
+from vibrissa.data.declaration import STORE
 from vibrissa.data.index import SHARDS, write_index
 from vibrissa.data.interchange import (
     LABELS,
@@ -29,7 +30,7 @@ from vibrissa.data.recipe import Recipe
 from vibrissa.data.shard import SUMMARY, ShardContent, write_shard
 from vibrissa.data.sources import shard_path
 from vibrissa.data.splits import ByObject, BySweep, Split
-from vibrissa.data.store import STORE, SweepStore
+from vibrissa.data.store import SweepStore
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.morphology.mouse import mouse_array
 from vibrissa.simulation.protocols import sweep_protocols
@@ -97,7 +98,7 @@ def tree_bytes(root: Path) -> dict[str, bytes]:
 
 def test_an_export_has_the_published_names_keys_types_and_places(tmp_path: Path) -> None:
     store = tiny_store(tmp_path / "store", passes_1000hz())
-    split = Split.make("s", ByObject(fractions=(0.5, 0.0, 0.5)), store.with_geometry())
+    split = Split.make("s", ByObject(fractions=(0.5, 0.0, 0.5)), store.table)
     report = export_npz(store, split, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "export.json", "labels.json", "test", "train", "validate",
@@ -163,7 +164,7 @@ def test_other_protocols_write_their_parameters_as_text_besides(tmp_path: Path) 
 
 def test_out_and_in_again_gives_the_same_bits_labels_parts_and_parameters(tmp_path: Path) -> None:
     store = tiny_store(tmp_path / "store", passes_1000hz())
-    split = Split.make("s", BySweep(fractions=(0.5, 0.25, 0.25)), store.with_geometry())
+    split = Split.make("s", BySweep(fractions=(0.5, 0.25, 0.25)), store.table)
     export_npz(store, split, tmp_path / "out")
     report = import_npz(tmp_path / "out", tmp_path / "again")
     assert report.refused == []
@@ -190,7 +191,7 @@ def test_out_and_in_again_gives_the_same_bits_labels_parts_and_parameters(tmp_pa
 def test_importing_an_import_changes_nothing(tmp_path: Path, protocol: str) -> None:
     parameters = passes_110hz() if protocol == "passive-110hz" else passes_1000hz()
     store = tiny_store(tmp_path / "store", parameters, protocol=protocol)
-    split = Split.make("imported", BySweep(fractions=(0.5, 0.0, 0.5)), store.with_geometry())
+    split = Split.make("imported", BySweep(fractions=(0.5, 0.0, 0.5)), store.table)
     export_npz(store, split, tmp_path / "one")
     import_npz(tmp_path / "one", tmp_path / "store1")
     first = SweepStore.open(tmp_path / "store1")
@@ -224,7 +225,7 @@ def test_an_export_goes_on_where_it_was_and_mends_what_is_broken(tmp_path: Path)
 def test_a_folder_of_another_export_is_refused(tmp_path: Path) -> None:
     store = tiny_store(tmp_path / "store", passes_1000hz())
     export_npz(store, None, tmp_path / "a")
-    split = Split.make("s", ByObject(), store.with_geometry())
+    split = Split.make("s", ByObject(), store.table)
     with pytest.raises(InputError, match="another store, state or split"):
         export_npz(store, split, tmp_path / "a")
     (tmp_path / "b" / "train").mkdir(parents=True)
@@ -399,7 +400,7 @@ def test_our_published_preset_is_what_the_published_loader_makes_of_an_export(
 
 def test_webdataset_tars_hold_model_input_class_and_table(tmp_path: Path, make_store: Any) -> None:
     store = make_store(tmp_path / "store", objects=9, sweeps=4)
-    split = Split.make("s", ByObject(fractions=(0.6, 0.2, 0.2)), store.with_geometry())
+    split = Split.make("s", ByObject(fractions=(0.6, 0.2, 0.2)), store.table)
     report = export_webdataset(store, split, tmp_path / "a", shard_size=10)
     export_webdataset(store, split, tmp_path / "b", shard_size=10)
     assert tree_bytes(tmp_path / "a") == tree_bytes(tmp_path / "b")

@@ -83,6 +83,29 @@ def test_procedural_digest_is_that_of_class_index_and_seed():
     assert len({one.digest(), *(other.digest() for other in others)}) == 4
 
 
+def test_meshes_beside_folders_of_meshes_are_refused(tmp_path):
+    write_mesh(tmp_path / "cup" / "one.obj")
+    write_mesh(tmp_path / "stray.obj")
+    with pytest.raises(InputError, match=r"holds meshes, such as stray\.obj, and folders"):
+        sources_of(str(tmp_path))
+
+
+def test_long_names_stay_short_and_apart():
+    one, other = "cup/" + "x" * 300, "cup/" + "x" * 299 + "y"
+    assert len(shard_path(one).split("/")[1]) < 200
+    assert shard_path(one) != shard_path(other)
+    assert len(shard_path("\u9e1f" * 60)) < 200
+
+
+def test_a_link_to_nowhere_fails_by_name(tmp_path):
+    write_mesh(tmp_path / "cup" / "one.obj")
+    (tmp_path / "cup" / "two.obj").symlink_to("gone.obj")
+    found = sources_of(str(tmp_path))
+    assert [s.name for s in found] == ["cup/one", "cup/two"]
+    with pytest.raises(InputError, match=r"two\.obj"):
+        found[1].read()
+
+
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 

@@ -110,6 +110,8 @@ def test_bad_queries(store):
         store.query("no_such_column == 1")
     with pytest.raises(InputError, match="query"):
         store.query("label ==")
+    with pytest.raises(InputError, match="no condition"):
+        store.query("row")
     with pytest.raises(InputError, match="did you mean 'distance_mm'"):
         store.where(distance=5)
 
@@ -197,7 +199,7 @@ def test_no_store(tmp_path):
 
 
 def test_splits_are_kept_in_the_store(store):
-    split = Split.make("mine", BySweep(seed=3), store.with_geometry())
+    split = Split.make("mine", BySweep(seed=3), store.table)
     split = measured(store, split, Preprocessing())
     store.save_split(split)
     assert store.splits == ("mine",)

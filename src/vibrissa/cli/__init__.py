@@ -144,6 +144,10 @@ def _dispatch(words: list[str]) -> int:
         for verb in VERBS:
             if verb.name.split() == words[:length]:
                 return _run(verb, words[length:])
+    family = [verb for verb in VERBS if verb.name.startswith(f"{words[0]} ")]
+    if family and (len(words) == 1 or words[1] in ("-h", "--help", "help")):
+        print(_overview(family))
+        return 0
     heads = {verb.name.split()[0] for verb in VERBS}
     asked = " ".join(words[:2]) if words[0] in heads else words[0]
     raise refuse_unknown("verb", asked, [verb.name for verb in VERBS])
@@ -195,10 +199,10 @@ def _one_line(text: str) -> str:
     return (joined or "bad options") + "."
 
 
-def _overview() -> str:
-    width = max(len(verb.name) for verb in VERBS)
+def _overview(verbs: Sequence[Verb] = VERBS) -> str:
+    width = max(len(verb.name) for verb in verbs)
     lines = ["usage: vibrissa VERB [options]", ""]
-    lines += [f"  {verb.name:<{width}}  {verb.help}" for verb in VERBS]
+    lines += [f"  {verb.name:<{width}}  {verb.help}" for verb in verbs]
     lines += ["", "vibrissa VERB --help shows the options; --debug shows tracebacks; --version."]
     return "\n".join(lines)
 

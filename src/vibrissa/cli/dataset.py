@@ -96,7 +96,7 @@ def run_split(config: SplitConfig) -> int:
         if value is not None and name not in known:
             raise refuse(name, value, f"a split {config.kind} has none", "leave it out")
     chosen = kind(**{name: value for name, value in given.items() if value is not None})
-    table = store.with_geometry()
+    table = store.table
     split = Split.make(config.name or config.kind, chosen, table)
     for word in config.normalise:
         recipe = Preprocessing(normalise=word, frame=config.frame)  # pyright: ignore

@@ -68,6 +68,7 @@ class BuildConfig:
         batch: sweeps simulated at a time; by default 16, on a GPU 512.
         group: objects per unit of work; by default 1, on a GPU 32.
         recycle_after: replace a worker process after so many objects.
+        prune: take objects that --objects does not name any more out of the data set.
         cache_fields: keep distance fields in the user's cache, some megabytes per object.
         quiet: no progress bar, no remarks.
     """
@@ -95,6 +96,7 @@ class BuildConfig:
     batch: int | None = None
     group: int | None = None
     recycle_after: int = 200
+    prune: bool = False
     cache_fields: bool = False
     quiet: bool = False
 
@@ -116,13 +118,14 @@ def run(config: BuildConfig) -> int:
         with _stopped_by_terminate():
             report = build(
                 recipe, sources, config.out, executor=executor, batch=batch, group=group,
-                threads=threads, cache_fields=config.cache_fields, part=part, quiet=config.quiet,
+                threads=threads, cache_fields=config.cache_fields, part=part,
+                prune=config.prune, quiet=config.quiet,
             )  # fmt: skip
     except KeyboardInterrupt:
         say(f"stopped; {_count(config.out)} objects are done and kept. {_GO_ON}")
         raise
     _tell(config, report)
-    if not report.failed and part == (1, 1):
+    if not report.missing:
         _default_splits(config)
     print(config.out)
     return 1 if report.failed else 0
@@ -268,7 +271,8 @@ def _tell(config: BuildConfig, report: BuildReport) -> None:
     if not config.quiet:
         say(report.sentence())
     if report.failed:
-        say(f"tracebacks are under {config.out / 'failures'}; mend the objects, or leave them out.")
+        folder = config.out / "failures"
+        say(f"tracebacks are under {folder}; mend the objects, or take them out (--prune).")
 
 
 def _default_splits(config: BuildConfig) -> None:
@@ -277,15 +281,22 @@ def _default_splits(config: BuildConfig) -> None:
     from vibrissa.data.store import SweepStore
 
     store = SweepStore.open(config.out)
-    table = store.with_geometry()
+    table = store.table
     for kind in ["by_object"] + (["by_draw"] if "part" in table.columns else []):
+        rule = split_kinds.get(kind)()
         if kind in store.splits:
             try:
-                store.split(kind).codes(table)
-                continue
+                known = store.split(kind)
             except InputError as error:
-                say(f"{error}")
-        split = Split.make(kind, split_kinds.get(kind)(), table)
+                say(str(error))
+                continue
+            try:
+                known.codes(table)
+                continue
+            except InputError:
+                say(f"split {kind} is made anew for the objects of now, by the rule it had.")
+                rule = known.config
+        split = Split.make(kind, rule, table)
         store.save_split(split)
         if not config.quiet:
             for remark in remarks(split.codes(table), table):

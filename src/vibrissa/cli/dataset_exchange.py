@@ -93,8 +93,8 @@ def run_import(config: ImportConfig) -> int:
     report = import_npz(
         config.folder, config.out, labels=labels, rate_hz=config.rate_hz, quiet=config.quiet
     )
-    for _, reason in report.refused:
-        say(f"refused: {reason}")
+    for path, reason in report.refused:
+        say(f"refused: {reason}" if str(path) in reason else f"refused: {path}: {reason}")
     if not config.quiet:
         say(report.sentence())
     print(config.out)

@@ -390,7 +390,7 @@ def _interval(outcomes: Sequence[Outcome], seed: int) -> tuple[float, float]:
 
 def _groups(store: SweepStore) -> np.ndarray:
     """What is held out together, as numbers: objects, those of equal geometry as one."""
-    table = store.with_geometry()
+    table = store.table
     names = table["object"].tolist()
     shapes = table["geometry"].tolist()
     keys = [shape or f"object {name}" for name, shape in zip(names, shapes, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ from vibrissa.core.errors import InputError, OutputError, refuse
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest
 from vibrissa.core.progress import progress
+from vibrissa.data.declaration import STORE, declared_objects, read_manifest
 from vibrissa.data.executors import Executor, Outcome, SerialExecutor
-from vibrissa.data.index import SHARDS, write_index
+from vibrissa.data.index import SHARDS, shard_files, write_index
 from vibrissa.data.recipe import Recipe, first_difference
 from vibrissa.data.sealed import check_seal
 from vibrissa.data.shard import Shard
 from vibrissa.data.sources import Source, shard_path
-from vibrissa.data.store import STORE, declared_objects, read_manifest
 from vibrissa.data.units import LOG, Made, ShardMaker
 
 FAILURES: Final = "failures"
@@ -35,7 +35,8 @@ class BuildReport:
         made: objects whose shards were written now.
         kept: number of objects whose shards were there and whole.
         mended: shards that were damaged or out of date and were made anew -> why.
-        failed: objects without a shard.
+        failed: objects whose shards could not be made now.
+        missing: how many objects of the store have no shard at the end, whoever is to make them.
         sweeps: sweeps written now.
         refused: sweeps refused now because of their placement.
         overlapping: sweeps written now that start with whiskers inside the felt surface.
@@ -46,6 +47,7 @@ class BuildReport:
     kept: int = 0
     mended: dict[str, str] = field(default_factory=dict)
     failed: list[Made] = field(default_factory=list)
+    missing: int = 0
     sweeps: int = 0
     refused: int = 0
     overlapping: int = 0
@@ -60,8 +62,9 @@ class BuildReport:
             parts.append(f"{self.refused} sweeps refused for their placement")
         if self.redrawn:
             parts.append(f"{self.redrawn} draws drawn again")
-        share = f" ({self.overlapping / self.sweeps:.0%})" if self.sweeps else ""
-        parts.append(f"{self.overlapping} sweeps{share} with whiskers inside the object at frame 0")
+        if self.sweeps:
+            share = f"{self.overlapping} ({self.overlapping / self.sweeps:.0%})"
+            parts.append(f"{share} of the new sweeps with whiskers inside the object at frame 0")
         if self.failed:
             parts.append(f"{len(self.failed)} objects failed")
         return ", ".join(parts) + "."
@@ -78,13 +81,14 @@ def build(
     threads: int | None = 1,
     cache_fields: bool = False,
     part: tuple[int, int] = (1, 1),
+    prune: bool = False,
     quiet: bool = True,
 ) -> BuildReport:
     """Make every shard that is missing, damaged or out of date; leave the others alone.
 
     Args:
         recipe: how sweeps are made; that of the store, if there is one already.
-        sources: the objects; those of earlier builds stay in the store.
+        sources: the objects; those of earlier builds stay in the store unless ``prune``.
         out: the folder.
         executor: who works; this process by default.
         batch: sweeps simulated at a time.
@@ -93,6 +97,8 @@ def build(
         threads: CPU threads for each unit of work.
         cache_fields: keep distance fields in the user's cache.
         part: (k, n) makes the k-th of n parts of the objects, for job arrays; k from 1.
+        prune: take objects of earlier builds that are not among the sources out of the store,
+            shards and all.
         quiet: no progress bar.
 
     Returns:
@@ -105,25 +111,30 @@ def build(
     root = Path(out)
     if not (1 <= part[0] <= part[1]):
         raise refuse("part", part, "not k of n", "give 1 <= k <= n, for instance 3/10")
+    if prune and part[1] > 1:
+        raise refuse("prune", prune, "not for a part of the objects", "leave one of the two out")
     if group < 1:
         raise refuse("group", group, "must be at least 1", "give 1 or more")
     sources = sorted(sources, key=lambda source: source.name)
+    maker = ShardMaker(
+        recipe=recipe, root=root, batch=batch, threads=threads, cache_fields=cache_fields
+    )
     for folder in (SHARDS, LOG):
         _make_folder(root / folder)
     with _alone(root, part):
-        everything = _declare(root, recipe, sources)
+        everything = _declare(root, recipe, sources, prune=prune)
         mine = sources[part[0] - 1 :: part[1]]
         report = BuildReport()
         todo = _to_do(root, recipe, mine, report, quiet=quiet)
-        maker = ShardMaker(
-            recipe=recipe, root=root, batch=batch, threads=threads, cache_fields=cache_fields
-        )
         try:
             _work(executor or SerialExecutor(), maker, todo, group, report, quiet=quiet)
         finally:
             # Whatever ended the work, what is done can be read at once. Of a job array the last
             # part to end does it.
-            if part[1] == 1 or all((root / SHARDS / shard_path(n)).exists() for n in everything):
+            there = [name for name in everything if (root / SHARDS / shard_path(name)).exists()]
+            report.missing = len(everything) - len(there)
+            lost = {entry["object"] for entry in failures(root)} - set(there)
+            if part[1] == 1 or len(there) + len(lost) >= len(everything):
                 with suppress(OutputError):
                     write_index(root)
     return report
@@ -168,21 +179,51 @@ def _alone(root: Path, part: tuple[int, int]) -> Iterator[None]:
         yield
 
 
-def _declare(root: Path, recipe: Recipe, sources: Sequence[Source]) -> dict[str, str]:
+def _declare(
+    root: Path, recipe: Recipe, sources: Sequence[Source], *, prune: bool
+) -> dict[str, str]:
     """Write ``store.json``, or check that it agrees; name -> label of all objects of the store."""
     objects = {source.name: source.label for source in sources}
+    there = shard_files(root)
     if (root / STORE).exists():
         known = read_manifest(root)
-        _agree(root, known, recipe)
         earlier = declared_objects(root, known)
-        if earlier | objects == earlier:
-            return earlier
-        objects = earlier | objects
+        if there:
+            _agree(root, known, recipe)
+            if prune:
+                _forget(root, [name for name in earlier if name not in objects])
+            objects = objects if prune else earlier | objects
+            if objects == earlier:
+                return objects
+    else:
+        _same_recipe(root, recipe, there)
     config = {"recipe": recipe.tree, "objects": dict(sorted(objects.items()))}
     with atomic_path(root / STORE) as temporary:
         text = Manifest.of("dataset", config, seed=recipe.seed).to_json()
         temporary.write_text(text, encoding="utf-8")
     return objects
+
+
+def _same_recipe(root: Path, recipe: Recipe, files: Iterable[str]) -> None:
+    """Without the manifest, see to it that no shards of another recipe would be replaced."""
+    for file in files:
+        try:
+            with Shard(root / SHARDS / file) as shard:
+                other = shard.recipe_sha256 != recipe.digest
+        except InputError:
+            continue
+        if other:
+            raise refuse(
+                f"{root / STORE}", None, f"it is lost, and {file} was made by another recipe",
+                "restore it, repeat the settings of then, or choose another output folder",
+            )  # fmt: skip
+
+
+def _forget(root: Path, names: Sequence[str]) -> None:
+    for name in names:
+        (root / SHARDS / shard_path(name)).unlink(missing_ok=True)
+        for file in _failure_files(root, name):
+            file.unlink(missing_ok=True)
 
 
 def _agree(root: Path, known: Manifest, recipe: Recipe) -> None:
@@ -292,8 +333,7 @@ def _take(root: Path, made: Made, report: BuildReport) -> None:
             f"{made.reason.rstrip('.')}; then run the same command again, which goes on."
         )
     folder = root / FAILURES
-    stem = shard_path(made.object).removesuffix(".h5")
-    files = (folder / f"{stem}.json", folder / f"{stem}.txt")
+    files = _failure_files(root, made.object)
     if made.trouble is None:
         for file in files:
             file.unlink(missing_ok=True)
@@ -307,17 +347,26 @@ def _take(root: Path, made: Made, report: BuildReport) -> None:
         return
     report.failed.append(made)
     entry = {"object": made.object, "kind": made.trouble, "reason": made.reason}
+    texts = (json.dumps(entry, indent=1, ensure_ascii=False), made.traceback or made.reason)
     with suppress(OutputError):
-        with atomic_path(files[0]) as temporary:
-            temporary.write_text(json.dumps(entry, indent=1, ensure_ascii=False) + "\n")
-        with atomic_path(files[1]) as temporary:
-            temporary.write_text(made.traceback or made.reason + "\n")
+        for file, text in zip(files, texts, strict=True):
+            with atomic_path(file) as temporary:
+                temporary.write_bytes((text + "\n").encode(errors="backslashreplace"))
+
+
+def _failure_files(root: Path, name: str) -> tuple[Path, Path]:
+    stem = shard_path(name).removesuffix(".h5")
+    return root / FAILURES / f"{stem}.json", root / FAILURES / f"{stem}.txt"
 
 
 def failures(root: Path) -> list[dict[str, str]]:
-    """What could not be built: object, kind and reason, sorted by object."""
+    """What could not be built: object, kind and reason, sorted by object; unreadable files are
+    passed over."""
     found: list[dict[str, str]] = []
     for file in sorted((root / FAILURES).rglob("*.json")):
         with suppress(OSError, ValueError):
-            found.append(json.loads(file.read_text(encoding="utf-8")))
+            entry = json.loads(file.read_text(encoding="utf-8"))
+            fields = ("object", "kind", "reason")
+            if isinstance(entry, dict) and all(isinstance(entry.get(f), str) for f in fields):
+                found.append(entry)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 import numpy as np
 
 from vibrissa.core.errors import InputError
+from vibrissa.core.files import digest_of_bytes
 from vibrissa.core.progress import track
 from vibrissa.data.building import FAILURES, failures
-from vibrissa.data.index import INDEX, SHARDS, gather, shard_files
+from vibrissa.data.declaration import STORE, declared_objects, read_manifest
+from vibrissa.data.index import INDEX, SHARDS, index_is_in_step, shard_files
 from vibrissa.data.sealed import check_seal
 from vibrissa.data.shard import Shard
 from vibrissa.data.sources import shard_path
 from vibrissa.data.splits import leaks
-from vibrissa.data.store import SweepStore, declared_objects, read_manifest
+from vibrissa.data.store import SweepStore
 
 
 @dataclass(kw_only=True)
@@ -78,6 +81,11 @@ def check(path: Path | str, *, quiet: bool = True) -> CheckReport:
                 report.sweeps += len(shard)
         except InputError as error:
             report.problems.append(("damaged", str(error)))
+    wanted = digest_of_bytes(json.dumps(manifest.config["recipe"], sort_keys=True).encode())
+    if recipes and wanted not in recipes:
+        report.problems.append(
+            ("mixed", f"{root / STORE}: its recipe is not that of the shards; restore the file.")
+        )
     report.problems += _across(root, declared, files, layouts, recipes)
     if not any(kind in ("damaged", "mixed") for kind, _ in report.problems):
         report.problems += _splits(root, report)
@@ -135,18 +143,12 @@ def _across(
     if files and (root / INDEX).exists():
         try:
             check_seal(root / INDEX)
-            if gather(root).objects["sha256"].tolist() != _seals(root, files):
+            if not index_is_in_step(root):
                 yield "index", f"{root / INDEX}: out of step with the shards; build again."
         except InputError as error:
             yield "index", str(error)
     elif files:
         yield "index", f"{root / INDEX}: not there, so opening is slow; build again."
-
-
-def _seals(root: Path, files: dict[str, int]) -> list[str]:
-    from vibrissa.data.sealed import seal_of
-
-    return [seal_of(root / SHARDS / file) for file in files]
 
 
 def _splits(root: Path, report: CheckReport) -> Iterator[tuple[str, str]]:
@@ -161,4 +163,4 @@ def _splits(root: Path, report: CheckReport) -> Iterator[tuple[str, str]]:
         except InputError as error:
             yield "split", str(error)
             continue
-        report.leaks[name] = leaks(codes, store.with_geometry()).sentence()
+        report.leaks[name] = leaks(codes, store.table).sentence()

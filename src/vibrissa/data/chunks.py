@@ -93,6 +93,19 @@ class ChunkReader:
         except _DAMAGE as error:
             raise _damaged(path, error) from error
 
+    def check_seal(self, shard: int) -> None:
+        """Make sure that a shard is the one that was listed.
+
+        Raises:
+            InputError: it is damaged, not there, or was built anew since it was listed.
+        """
+        path = self._files[shard]
+        try:
+            with path.open("rb") as stream:
+                self._check_seal(shard, stream.read(HEADER_BYTES))
+        except OSError as error:
+            raise _damaged(path, error) from error
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layouts": {}}
 

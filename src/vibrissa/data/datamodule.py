@@ -55,8 +55,9 @@ class LoaderConfig:
     def __post_init__(self) -> None:
         for name in ("batch_size", "eval_batch_size", "threads", "prefetch"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise refuse(name, value, "must be at least 1", "give 1 or more")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= 1):
+                raise refuse(name, value, "must be a whole number, at least 1", "give 1 or more")
         if self.seed < 0:
             raise refuse("seed", self.seed, "negative", "give 0 or more")
         if self.cache not in get_args(CachePolicy):

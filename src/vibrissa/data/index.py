@@ -16,6 +16,7 @@ import numpy as np
 
 from vibrissa.core.errors import InputError
 from vibrissa.core.progress import track
+from vibrissa.data.declaration import declared_paths
 from vibrissa.data.sealed import check_seal, seal_of, sealed_file
 from vibrissa.data.shard import SUMMARY, Shard
 
@@ -68,22 +69,28 @@ def shard_files(root: Path) -> dict[str, int]:
     stack = [folder] if folder.is_dir() else []
     while stack:
         for entry in os.scandir(stack.pop()):
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):
                 stack.append(Path(entry.path))
             elif entry.name.endswith(".h5") and not entry.name.startswith("."):
-                found[Path(entry.path).relative_to(folder).as_posix()] = entry.stat().st_size
+                path = Path(entry.path)
+                size = path.stat().st_size if path.exists() else -1  # a link to nowhere
+                found[path.relative_to(folder).as_posix()] = size
     return dict(sorted(found.items()))
 
 
 def gather(root: Path, *, quiet: bool = True) -> Index:
-    """The index of the shards that are there now; reads only those that ``index.h5`` lacks."""
-    files = shard_files(root)
+    """The index of the shards that are there now, and declared.
+
+    Shards whose seal ``index.h5`` knows are not read again; of the others every byte is checked.
+    """
+    declared = declared_paths(root)
+    files = {
+        path: size for path, size in shard_files(root).items() if not declared or path in declared
+    }
     known = _read(root / INDEX)
-    if known is not None and dict(
-        zip(known.objects["path"], known.objects["bytes"], strict=True)
-    ) == files:  # fmt: skip
-        return known
     kept = _unchanged(root, known, files)
+    if known is not None and kept == set(files) == set(known.objects["path"]):
+        return known
     missing = [path for path in files if path not in kept]
     shards: list[dict[str, Any]] = []
     sweeps: list[pd.DataFrame] = []
@@ -91,6 +98,7 @@ def gather(root: Path, *, quiet: bool = True) -> Index:
     damaged: dict[str, str] = {}
     for path in track(missing, "reading shards", unit="shard", quiet=quiet or len(missing) < _MANY):
         try:
+            check_seal(root / SHARDS / path)
             with Shard(root / SHARDS / path) as shard:
                 refusals += [
                     {"object": shard.object, "sweep": name, "reason": reason}
@@ -101,6 +109,16 @@ def gather(root: Path, *, quiet: bool = True) -> Index:
         except InputError as error:
             damaged[path] = str(error)
     return _joined(known, kept, shards, sweeps, refusals, damaged)
+
+
+def index_is_in_step(root: Path) -> bool:
+    """Whether ``index.h5`` has just the shards that are there and declared, as they are."""
+    declared = declared_paths(root)
+    files = {p: n for p, n in shard_files(root).items() if not declared or p in declared}
+    known = _read(root / INDEX)
+    return known is not None and _unchanged(root, known, files) == set(files) == set(
+        known.objects["path"]
+    )
 
 
 def write_index(root: Path, *, quiet: bool = True) -> Index:

@@ -15,6 +15,7 @@ from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.files import atomic_path, digest_of_bytes
 from vibrissa.core.manifest import Manifest
 from vibrissa.core.progress import track
+from vibrissa.data.declaration import STORE, read_manifest
 from vibrissa.data.index import SHARDS, write_index
 from vibrissa.data.npz_layout import (
     ABOUT,
@@ -32,7 +33,7 @@ from vibrissa.data.sealed import check_seal
 from vibrissa.data.shard import Shard, ShardContent, write_shard
 from vibrissa.data.sources import shard_path
 from vibrissa.data.splits import PARTS, ByDraw, Split
-from vibrissa.data.store import STORE, SweepStore, read_manifest
+from vibrissa.data.store import SweepStore
 from vibrissa.morphology.grid import GRID_COLUMNS, grid_place, scatter_to_grid
 
 IMPORTED_SPLIT: Final = "imported"
@@ -181,7 +182,7 @@ class _Import:
         parts = Counter(store.table["part"].tolist())
         report.counts = {part: parts[part] for part in PARTS}
         if report.counts["train"]:
-            split = Split.make(IMPORTED_SPLIT, ByDraw(fraction=0.0), store.with_geometry())
+            split = Split.make(IMPORTED_SPLIT, ByDraw(fraction=0.0), store.table)
             store.save_split(split)
 
     def _agree(self) -> None:
@@ -192,6 +193,12 @@ class _Import:
             raise refuse(
                 "out", str(self._root), "holds another data set", "choose another output folder"
             )
+        others = sorted(set(known.get("objects", {})) - set(self._files))
+        if others:
+            raise refuse(
+                "out", str(self._root), f"holds objects of another folder, such as {others[0]}",
+                "choose another output folder",
+            )  # fmt: skip
 
     def _declare(self, objects: Mapping[str, str]) -> None:
         config = {"recipe": self._recipe, "labels": self._numbers, "objects": dict(objects)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from vibrissa.core.errors import refuse, refuse_unknown
@@ -15,7 +15,8 @@ from vibrissa.objects.folders import ObjectSource, read_folder, read_shapenet
 from vibrissa.objects.procedural import procedural_classes, procedural_object
 from vibrissa.objects.tactile_object import TactileObject
 
-PROCEDURAL = "procedural:"
+PROCEDURAL: Final = "procedural:"
+_LONGEST_NAME: Final = 180
 
 
 class Source(Protocol):
@@ -77,12 +78,13 @@ class MeshSource:
             ) from error  # fmt: skip
 
     def changed_since(self, time_s: float, digest: str) -> bool:
-        # Hashing every mesh at each start would read tens of gigabytes for nothing.
+        # Hashing every mesh at each start would read tens of gigabytes for nothing. The time of
+        # the last change of status tells of copies that keep an old time of writing.
         try:
-            touched = self.file.path.stat().st_mtime >= time_s
+            found = self.file.path.stat()
         except OSError:
             return False
-        return touched and self.digest() != digest
+        return max(found.st_mtime, found.st_ctime) >= time_s and self.digest() != digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,13 @@ def sources_of(
         else:
             found += [MeshSource(file=file) for file in _meshes(word, unit, ids, labels)]
     found.sort(key=lambda source: source.name)
+    for source in found:
+        try:
+            source.name.encode()
+        except UnicodeEncodeError:
+            raise refuse(
+                "objects", source.name, "the file's name is not UTF-8 text", "rename the file"
+            ) from None
     for one, other in pairwise(found):
         if one.name == other.name:
             raise refuse("objects", one.name, "two objects have this name", "rename one of them")
@@ -175,9 +184,16 @@ def shard_path(name: str) -> str:
     Letters, digits and ``._- /`` stay, all else is percent-encoded, so that different names have
     different files on any system.
     """
-    parts = [quote(part, safe="") for part in name.split("/")]
+    parts = [_short(quote(part, safe="")) for part in name.split("/")]
     # A leading dot would hide a file, or climb out of the folder.
     return "/".join("%2E" + p[1:] if p.startswith(".") else p or "%00" for p in parts) + ".h5"
+
+
+def _short(part: str) -> str:
+    """File systems take 255 bytes; a temporary name needs some of them."""
+    if len(part) <= _LONGEST_NAME:
+        return part
+    return f"{part[: _LONGEST_NAME - 17]}+{digest_of_bytes(part.encode())[:16]}"
 
 
 def _procedural(word: str, seed: int) -> list[Source]:
@@ -226,10 +242,16 @@ def _meshes(
     flat = [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in EXTENSIONS and file.name[0] != "." and file.is_file()
+        if file.suffix.lower() in EXTENSIONS and file.name[0] != "." and not file.is_dir()
     ]
     if not flat:
         return read_folder(folder, unit=unit)
+    below = next((f for f in sorted(folder.glob("*/*")) if f.suffix.lower() in EXTENSIONS), None)
+    if below is not None:
+        raise refuse(
+            "objects", word, f"it holds meshes, such as {flat[0].name}, and folders of meshes, "
+            f"such as {below.parent.name}", "move the meshes into folders, one per class",
+        )  # fmt: skip
     label = folder.resolve().name
     stems = [file.stem for file in flat]
     return [

@@ -17,6 +17,7 @@ from vibrissa.core.axes import CHANNEL_UNITS, CHANNELS, SWEEP_AXES
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.manifest import Manifest
 from vibrissa.data.chunks import ChunkReader, Places
+from vibrissa.data.declaration import declared_objects, read_manifest
 from vibrissa.data.index import PLACE_OF, SHARDS, SIZE_OF, Index, gather
 from vibrissa.data.shard import FRAMES, Shard
 from vibrissa.data.splits import Split
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray
 
-STORE: Final = "store.json"
 SPLITS: Final = "splits"
 _OPEN_SHARDS: Final = 64
 
@@ -40,7 +40,8 @@ class SweepStore:
     Attributes:
         path: the folder.
         manifest: the recipe, the versions that made it, and name -> digest of each object.
-        table: one row per sweep (see :class:`vibrissa.data.index.Index`).
+        table: one row per sweep (see :class:`vibrissa.data.index.Index`), with the SHA-256 of its
+            object's mesh in ``geometry``.
         objects: one row per shard.
         refusals: sweeps that were not simulated, and why.
         labels: names of the classes, sorted; ``label_index`` counts in it.
@@ -56,7 +57,9 @@ class SweepStore:
         self.manifest = manifest
         hidden = [name for name in index.sweeps.columns if name.startswith("@")]
         self._places = {name: index.sweeps[name].to_numpy(np.int64) for name in hidden}
+        geometry = index.objects["geometry"].to_numpy()[index.sweeps["shard"].to_numpy(np.int64)]
         self.table: pd.DataFrame = index.sweeps.drop(columns=hidden)
+        self.table.insert(list(self.table.columns).index("row") + 1, "geometry", geometry)
         self.objects: pd.DataFrame = index.objects
         self.refusals: pd.DataFrame = index.refusals
         self.labels = index.labels
@@ -101,8 +104,9 @@ class SweepStore:
         Raises:
             InputError: no store, one of a newer version, or one with a shard that is not readable.
         """
-        root = Path(path)
+        root = Path(path).absolute()  # the working folder may change
         manifest = read_manifest(root)
+        declared_objects(root, manifest)
         index = gather(root, quiet=quiet)
         if index.damaged:
             more = f" ({len(index.damaged) - 1} more)" if len(index.damaged) > 1 else ""
@@ -131,9 +135,13 @@ class SweepStore:
             InputError: the expression cannot be evaluated.
         """
         try:
-            return self.table.query(text, engine="python").index.to_numpy(np.int64)
+            found = self.table.eval(text, engine="python")
+            chosen = np.asarray(found)
+            if chosen.dtype != bool or chosen.shape != (len(self),):
+                raise TypeError("no condition that each sweep meets or not")
+            return np.flatnonzero(chosen)
         except Exception as error:  # pandas raises whatever Python, the tokenizer or numpy raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise refuse(
                 "query", text, reason, f"use the columns {', '.join(self.table.columns)}"
             ) from error
@@ -194,7 +202,7 @@ class SweepStore:
             "channel": list(CHANNELS),
         }
         for name in rows.columns:
-            if name not in ("sweep", "shard", "row"):
+            if name not in ("sweep", "shard", "row", "geometry"):
                 values = rows[name].to_numpy()
                 kind = str if values.dtype.kind not in "biuf" else values.dtype
                 coordinates[name] = ("sweep", values.astype(kind))
@@ -211,7 +219,9 @@ class SweepStore:
         ends = np.searchsorted(self._shard_of, np.arange(len(self._paths)), side="right")
         start = 0
         for k, end in enumerate(ends):
-            with Shard(self.path / SHARDS / self._paths[k]) as shard:
+            path = self.path / SHARDS / self._paths[k]
+            self.chunks.check_seal(k)
+            with Shard(path) as shard:
                 yield np.arange(start, int(end)), shard
             start = int(end)
 
@@ -285,17 +295,13 @@ class SweepStore:
         self.__dict__.update(state)
         self._start_reading()
 
-    def with_geometry(self) -> pd.DataFrame:
-        """The table with a column ``geometry``, the SHA-256 of each object's mesh."""
-        seals = self.objects["geometry"].to_numpy()
-        return self.table.assign(geometry=seals[self._shard_of])
-
     # --- splits ------------------------------------------------------------------------------
 
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that are stored."""
-        return tuple(sorted(file.stem for file in (self.path / SPLITS).glob("*.json")))
+        files = (self.path / SPLITS).glob("*.json")
+        return tuple(sorted(file.stem for file in files if not file.name.startswith(".")))
 
     def split(self, name: str) -> Split:
         """A stored split.
@@ -325,39 +331,3 @@ class SweepStore:
 
         pairs = zip(self.objects["path"], self.objects["sha256"], strict=True)
         return digest_of_bytes("\n".join(f"{path} {seal}" for path, seal in pairs).encode())
-
-
-def read_manifest(root: Path) -> Manifest:
-    """The manifest of a store.
-
-    Raises:
-        InputError: the folder is no store, or its manifest is damaged.
-    """
-    file = root / STORE
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise refuse(
-            "data set", str(root), f"no {STORE} there, so it is no data set",
-            "check the path, or run vibrissa dataset build",
-        ) from None  # fmt: skip
-    except (OSError, UnicodeDecodeError) as error:
-        raise refuse(
-            "data set", str(file), f"not readable ({error})", "restore it or build again"
-        ) from error
-    return Manifest.from_json(text, origin=str(file))
-
-
-def declared_objects(root: Path, manifest: Manifest) -> dict[str, str]:
-    """Name -> label of every object that the store is to hold.
-
-    Raises:
-        InputError: the manifest is not that of a data set.
-    """
-    tree = manifest.config
-    if manifest.what != "dataset" or not isinstance(tree, dict) or "objects" not in tree:
-        raise refuse(
-            f"{root / STORE}: what", manifest.what, "not the manifest of a data set",
-            "restore the file, or build into another folder",
-        )  # fmt: skip
-    return dict(tree["objects"])

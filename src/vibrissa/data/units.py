@@ -114,12 +114,15 @@ class ShardMaker:
 
     def _prepare(self, source: Source) -> _Prepared:
         recipe = self.recipe
+        began_s = time.time()
         digest = source.digest()
         shape = source.read()
         plan = recipe.protocol.plan(
             recipe.array, shape, recipe.solver, seed=recipe.seed, allow_overlap=recipe.allow_overlap
         )
-        return _Prepared(plan=plan, digest=digest, geometry=shape.digest if shape else "")
+        return _Prepared(
+            plan=plan, digest=digest, geometry=shape.digest if shape else "", began_s=began_s
+        )
 
     def _simulate(self, plans: Sequence[Plan]) -> list[list[_Recorded]]:
         """Recorded sweeps of each plan, in its order."""
@@ -144,17 +147,17 @@ class ShardMaker:
 
     def _write(self, source: Source, prepared: _Prepared, sweeps: list[_Recorded]) -> Made:
         recipe, plan = self.recipe, prepared.plan
-        overlapping = [len(plan.overlapping.get(scene.name, ())) for scene in plan.scenes]
-        summary = np.array(
-            [[*one.summary, count] for one, count in zip(sweeps, overlapping, strict=True)],
-            np.float32,
-        ).reshape(len(sweeps), -1)
         if not sweeps:
             reasons = [skipped.reason for skipped in plan.refused]
             raise InputError(
                 f"{source.name}: all {len(reasons)} sweeps are refused, the first because: "
                 f"{reasons[0] if reasons else 'the protocol asks for none'}."
             )
+        overlapping = [len(plan.overlapping.get(scene.name, ())) for scene in plan.scenes]
+        summary = np.array(
+            [[*one.summary, count] for one, count in zip(sweeps, overlapping, strict=True)],
+            np.float32,
+        ).reshape(len(sweeps), -1)
         first = sweeps[0]
         known = [one.base_rotation for one in sweeps if one.base_rotation is not None]
         bases = np.stack(known) if len(known) == len(sweeps) else None
@@ -168,7 +171,7 @@ class ShardMaker:
             recipe_sha256=recipe.digest,
             whiskers=recipe.array.names,
             rate_hz=first.rate_hz,
-            sampling=recipe.solver.sampling,
+            sampling=_sampling(recipe),
             loads={f: np.stack([one.loads[f] for one in sweeps]) for f in first.loads},
             contact=np.stack([one.contact for one in sweeps]),
             base_rotation=bases,
@@ -179,7 +182,11 @@ class ShardMaker:
             redrawn=plan.redrawn,
             manifest=recipe.manifest("shard", {source.name: prepared.digest}).to_json(),
         )
-        write_shard(self.root / SHARDS / shard_path(source.name), content)
+        path = self.root / SHARDS / shard_path(source.name)
+        write_shard(path, content)
+        # So that a mesh which changes while it is simulated counts as changed since.
+        with suppress(OSError):
+            os.utime(path, (prepared.began_s, prepared.began_s))
         return Made(
             object=source.name,
             sweeps=len(sweeps),
@@ -202,6 +209,7 @@ class _Prepared:
     plan: Plan
     digest: str
     geometry: str
+    began_s: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -244,6 +252,13 @@ def _recorded(recipe: Recipe, sweep: Sweep, k: int) -> _Recorded:
         parameters=sweep.parameters[k],
         summary=summary,
     )
+
+
+def _sampling(recipe: Recipe) -> str:
+    """Frames that were weighted stand for spans of time, whatever they were made from."""
+    weighted = recipe.recording.method in ("anti-aliased", "average")
+    resampled = recipe.recording.rate_hz != recipe.solver.rate_hz
+    return "average" if weighted and resampled else recipe.solver.sampling
 
 
 def rounded(values: np.ndarray, resolution: float) -> np.ndarray:

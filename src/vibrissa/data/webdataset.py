@@ -107,7 +107,7 @@ def export_webdataset(
             for k in range(count):
                 chosen = order[k * shard_size : (k + 1) * shard_size]
                 path = root / f"{part}-{k:06d}.tar"
-                if path.exists():
+                if _is_whole(path, len(chosen)):
                     kept += 1
                 else:
                     _write_tar(path, store, chosen, wanted, normalisation)
@@ -115,6 +115,14 @@ def export_webdataset(
                 bar.update(len(chosen))
     counts = {part: len(order) for part, order in orders.items()}
     return WebDatasetReport(written=written, kept=kept, counts=counts, shards=shards)
+
+
+def _is_whole(path: Path, sweeps: int) -> bool:
+    try:
+        with tarfile.open(path) as archive:
+            return len(archive.getmembers()) == 3 * sweeps
+    except (OSError, tarfile.TarError):
+        return False
 
 
 def _measured(store: SweepStore, train: np.ndarray, wanted: Preprocessing) -> Normalisation:
@@ -175,7 +183,11 @@ def _write_tar(
             indices = chosen[start : start + _READ_AT_ONCE]
             loads = store.loads(indices, wanted.frame)
             inputs = wanted.apply(loads, store.whiskers, normalisation)
-            rows = store.table.iloc[indices].drop(columns=["shard", "row"]).to_dict("records")
+            rows = (
+                store.table.iloc[indices]
+                .drop(columns=["shard", "row", "geometry"])
+                .to_dict("records")
+            )
             for index, values, row in zip(indices.tolist(), inputs, rows, strict=True):
                 buffer = io.BytesIO()
                 np.save(buffer, values, allow_pickle=False)

@@ -86,7 +86,7 @@ def read_folder(
     found: list[Path] = []
     for group in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
         for file in sorted(group.iterdir()):
-            if file.suffix.lower() in EXTENSIONS and file.name[0] != "." and file.is_file():
+            if file.suffix.lower() in EXTENSIONS and file.name[0] != "." and not file.is_dir():
                 found.append(file)
     if not found:
         raise refuse(
