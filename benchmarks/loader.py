@@ -36,6 +36,7 @@ from vibrissa.core.progress import track
 from vibrissa.core.seeds import generator
 from vibrissa.data.building import build
 from vibrissa.data.cache import open_cache
+from vibrissa.data.declaration import STORE
 from vibrissa.data.index import SHARDS, write_index
 from vibrissa.data.loader import SweepDataset, TactileLoader
 from vibrissa.data.normalising import measured
@@ -45,8 +46,7 @@ from vibrissa.data.recipe import Recipe
 from vibrissa.data.shard import Shard, ShardContent, write_shard
 from vibrissa.data.sources import shard_path, sources_of
 from vibrissa.data.splits import ByObject, Split
-from vibrissa.data.declaration import STORE
-    from vibrissa.data.store import SweepStore
+from vibrissa.data.store import SweepStore
 from vibrissa.morphology.mouse import mouse_array
 from vibrissa.simulation.protocols import sweep_protocols
 

@@ -1,8 +1,8 @@
 """The decoded cache: all sweeps of a store as model input in one file that is mapped into memory.
 
-It is derived from the shards and may be deleted at any time. A cache that is cut short or belongs to
-another state of the store is not used; flipped bytes within it are not looked for, as reading it all
-would cost what it saves.
+It is derived from the shards and may be deleted at any time. A cache that is cut short or belongs
+to another state of the store is not used; flipped bytes within it are not looked for, as reading it
+all would cost what it saves.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ class Job:
         wanted: node -> steps (0..T-1, ascending) whose outputs are asked for.
         lengths: (batch,) steps of each sample, at most T and at least 1; None: all T.
         keep_state: is the state after the last step asked for?
+        fresh: does the sequence begin here, with all zero?
     """
 
     steps: int
@@ -130,6 +131,7 @@ class Job:
     wanted: Mapping[str, tuple[int, ...]]
     lengths: Tensor | None
     keep_state: bool
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

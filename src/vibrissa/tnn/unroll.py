@@ -11,14 +11,15 @@ from torch import Tensor
 
 from vibrissa.core.axes import ACTIVATION_AXES, MODEL_INPUT_AXES
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
-from vibrissa.tnn import stepwise as _stepwise  # noqa: F401  (registers its schedule)
-from vibrissa.tnn.job import Frames, GraphState, InputGate, Job, schedules
+from vibrissa.tnn import fast as _fast  # noqa: F401  (registers its schedule)
+from vibrissa.tnn import stepwise as _stepwise  # noqa: F401  (the same)
+from vibrissa.tnn.job import Frames, GraphState, InputGate, Job, Schedule, schedules
 from vibrissa.tnn.spec import Mode
 
 if TYPE_CHECKING:
     from vibrissa.tnn.graph import TemporalGraph
 
-DEFAULT_SCHEDULE: Final = "stepwise"
+DEFAULT_SCHEDULE: Final = "fast"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def unroll(
     read: Literal["last", "all"] | Sequence[int] = "last",
     record: Sequence[str] | Literal["all"] = (),
     mode: Mode = "biological",
-    schedule: str = DEFAULT_SCHEDULE,
+    schedule: str | Schedule = DEFAULT_SCHEDULE,
     state: GraphState | None = None,
     keep_state: bool = False,
     lengths: Tensor | Sequence[int] | None = None,
@@ -78,7 +79,8 @@ def unroll(
         record: nodes whose outputs to return at all steps; ``"all"`` for every node.
         mode: ``biological`` (one step per edge) or ``full`` (one feedforward pass per step); see
             :meth:`~vibrissa.tnn.spec.GraphSpec.timing`.
-        schedule: how it is computed, a name in :data:`~vibrissa.tnn.job.schedules`; the numbers
+        schedule: how it is computed, a name in :data:`~vibrissa.tnn.job.schedules`, or one with
+            options such as :class:`~vibrissa.tnn.fast.Fast`; the numbers
             are the same to rounding.
         state: where to go on from (the ``state`` of a previous unrolling); None begins anew.
         keep_state: return the state after the last step.
@@ -94,13 +96,14 @@ def unroll(
     Raises:
         InputError: a shape, dtype, name, length or step that does not fit.
     """
-    if schedule not in schedules:
-        raise refuse_unknown("schedule", schedule, schedules.names())
+    if isinstance(schedule, str):
+        schedule = schedules.get(schedule)
     given = _by_stimulus(graph, inputs)
     batch, steps, static = _sizes(graph, given, steps)
     for name, values in given.items():
         _check_values(graph, name, values, check_finite)
     first = next(iter(given.values()))
+    fresh = state is None
     if state is None:
         graph.reset()
         state = graph.init_state(batch, device=first.device, dtype=first.dtype)
@@ -120,11 +123,11 @@ def unroll(
         name: tuple(range(steps)) if name in recorded else read_steps
         for name in dict.fromkeys((*graph.spec.outputs, *recorded))
     }
-    done = schedules.get(schedule)(
+    done = schedule(
         graph,
         Job(
             steps=steps, batch=batch, frames=frames, timing=timing, state=state, wanted=wanted,
-            lengths=ends, keep_state=keep_state,
+            lengths=ends, keep_state=keep_state, fresh=fresh,
         ),
     )  # fmt: skip
     outputs = {
