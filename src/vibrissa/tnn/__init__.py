@@ -1,7 +1,7 @@
 """Temporal networks: graphs of recurrent cells, unrolled with one layer per time step.
 
 Needs torch and ``vibrissa.core`` alone. Cells are in :mod:`vibrissa.tnn.cells`, memory modules in
-:mod:`vibrissa.tnn.modules`, unrolling in :mod:`vibrissa.tnn.unroll`; the public names below load when
+:mod:`vibrissa.tnn.modules`, unrolling in :mod:`vibrissa.tnn.unroll`; the public names load when
 first used.
 """
 
