@@ -36,7 +36,8 @@ def distance_fields(
             if key not in fields:
                 fields[key] = (known or {}).get(key) or placed.shape.distance_field(
                     spacing_mm=config.grid_spacing_mm,
-                    device=config.device,
+                    # What is no device at all is for the engine to refuse.
+                    device=config.device if config.device.startswith("cuda") else "cpu",
                     least_padding_mm=config.contact_offset_mm + WIDEST_WHISKER_MM,
                     cache=cache,
                     hold=True,
