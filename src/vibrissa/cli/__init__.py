@@ -87,6 +87,41 @@ VERBS: Final[tuple[Verb, ...]] = (
         target="vibrissa.cli.dataset_exchange:run_import",
     ),
     Verb(
+        name="train",
+        help="a model on a data set -> a run folder; resumable",
+        target="vibrissa.cli.train:run",
+    ),
+    Verb(
+        name="probe",
+        help="a linear or nearest-neighbour probe on a trained or an untrained network",
+        target="vibrissa.cli.train:run_probe",
+    ),
+    Verb(
+        name="activations",
+        help="a run and stimuli -> an Activations file",
+        target="vibrissa.cli.activations:run",
+    ),
+    Verb(
+        name="neural inspect",
+        help="what recordings hold: units, trials, coverage, the clock, warnings",
+        target="vibrissa.cli.neural:run_inspect",
+    ),
+    Verb(
+        name="neural synth",
+        help="synthetic recordings with known truth, in NWB files",
+        target="vibrissa.cli.neural:run_synth",
+    ),
+    Verb(
+        name="neural download",
+        help="fetch a dandiset; goes on where it stopped",
+        target="vibrissa.cli.neural:run_download",
+    ),
+    Verb(
+        name="align",
+        help="activations and recordings -> scores with ceilings, intervals and p-values",
+        target="vibrissa.cli.align:run",
+    ),
+    Verb(
         name="list",
         help="what can be named: arrays, parameter sets, shapes and so on",
         target="vibrissa.cli.listing:run",
