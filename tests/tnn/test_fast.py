@@ -26,7 +26,7 @@ from vibrissa.tnn.modules import (
 from vibrissa.tnn.published import published_graph
 from vibrissa.tnn.spec import GraphSpec, Node
 from vibrissa.tnn.taps import Source, convolve, pack, tap_products
-from vibrissa.tnn.unroll import unroll
+from vibrissa.tnn.unrolling import unroll
 
 F64 = torch.float64
 WITH_OPTIONS = {

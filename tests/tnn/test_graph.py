@@ -11,7 +11,7 @@ from vibrissa.tnn.graph import TemporalGraph, module_key
 from vibrissa.tnn.harbor import combine, resize
 from vibrissa.tnn.modules import BatchNorm, Conv, Full
 from vibrissa.tnn.spec import GraphSpec, Node
-from vibrissa.tnn.unroll import unroll
+from vibrissa.tnn.unrolling import unroll
 
 
 def chain(*names, cell=None, dtype=torch.float64):

@@ -13,7 +13,7 @@ from vibrissa.tnn.peer import from_peer
 from vibrissa.tnn.peer_weights import state_from_peer, state_to_peer
 from vibrissa.tnn.published import published_graph
 from vibrissa.tnn.spec import GraphSpec
-from vibrissa.tnn.unroll import unroll
+from vibrissa.tnn.unrolling import unroll
 
 F64 = torch.float64
 

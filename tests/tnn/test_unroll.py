@@ -15,7 +15,7 @@ from vibrissa.tnn.job import InputGate
 from vibrissa.tnn.modules import Activation, BatchNorm, Conv, Dropout, Full, MaxPool, ResidualAdd
 from vibrissa.tnn.published import published_graph
 from vibrissa.tnn.spec import GraphSpec, Mode, Node
-from vibrissa.tnn.unroll import unroll
+from vibrissa.tnn.unrolling import unroll
 
 F64 = torch.float64
 CELLS = (

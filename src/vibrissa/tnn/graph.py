@@ -17,7 +17,7 @@ from vibrissa.tnn.harbor import Shape, combine
 from vibrissa.tnn.job import GraphState
 from vibrissa.tnn.shapes import NodeShapes, feedforward_inputs, infer_shapes
 from vibrissa.tnn.spec import GraphSpec, Node
-from vibrissa.tnn.unroll import unroll
+from vibrissa.tnn.unrolling import unroll
 from vibrissa.tnn.validation import shapes_by_stimulus
 
 FORMAT: Final = "vibrissa temporal graph 1"
@@ -207,7 +207,7 @@ class TemporalGraph(nn.Module):
             node.post.reset()
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor], **options: Any) -> Tensor:
-        """The output of the first read-out node; options as :func:`~vibrissa.tnn.unroll.unroll`."""
+        """The output of the first read-out node; options as :func:`vibrissa.tnn.unroll`."""
         return unroll(self, inputs, **options).output
 
     # --- description and files ---------------------------------------------------------------

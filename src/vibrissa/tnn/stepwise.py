@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
     from vibrissa.tnn.graph import TemporalGraph
 
 
-@schedules.register("stepwise")
+@dataclass(frozen=True)
+class Stepwise:
+    """The step-by-step schedule, :func:`stepwise`; it has no options."""
+
+    def __call__(self, graph: TemporalGraph, job: Job) -> Done:
+        return stepwise(graph, job)
+
+
 def stepwise(graph: TemporalGraph, job: Job) -> Done:
     """Unroll a graph as its equations say.
 
@@ -65,3 +73,6 @@ def stepwise(graph: TemporalGraph, job: Job) -> Done:
 
 def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(going.view(-1, *(1 for _ in new.shape[1:])), new, old)
+
+
+schedules.register("stepwise")(Stepwise())
