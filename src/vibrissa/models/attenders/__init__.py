@@ -1,0 +1,3 @@
+"""Attenders: from features to features, across steps."""
+
+from vibrissa.models.attenders.none import NoAttender as NoAttender

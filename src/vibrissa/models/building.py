@@ -1,0 +1,132 @@
+"""From a name to a model: ``inter_ln+gpt+linear``, ``tiny:zhuang+none+mlp@all``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+import vibrissa.models.attenders
+import vibrissa.models.decoders
+import vibrissa.models.encoders  # noqa: F401  (the parts register themselves)
+from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.seeds import integer_seed
+from vibrissa.models.ead import EAD, EADConfig
+from vibrissa.models.parts import (
+    INPUT_SHAPE,
+    SIZES,
+    InputShape,
+    PartConfig,
+    attenders,
+    decoders,
+    encoders,
+)
+
+
+def build(
+    model: str | EADConfig,
+    *,
+    n_classes: int | None = None,
+    input_shape: InputShape = INPUT_SHAPE,
+    seed: int | None = None,
+) -> EAD:
+    """Build an Encoder-Attender-Decoder.
+
+    Args:
+        model: a name (see :func:`config_of`) or a configuration.
+        n_classes: how many class scores; not needed with decoder ``none``.
+        input_shape: (step, channel, row, column) of one sample.
+        seed: of the parameters, and torch's own random state stays as it is; without it they are
+            drawn from that state.
+
+    Raises:
+        InputError: an unknown name, or parts and shapes that do not fit.
+    """
+    config = config_of(model)
+    name = model if isinstance(model, str) else None
+    if seed is None:
+        return EAD(config, n_classes=n_classes, input_shape=input_shape, name=name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(integer_seed(seed, "model"))
+        return EAD(config, n_classes=n_classes, input_shape=input_shape, name=name)
+
+
+def config_of(model: str | EADConfig) -> EADConfig:
+    """The configuration that a name stands for.
+
+    ``encoder``, ``encoder+attender`` or ``encoder+attender+decoder``; the attender is ``none`` and
+    the decoder ``linear`` if left out. ``tiny:`` or ``small:`` before it makes it narrow. ``@`` and
+    steps after the decoder say which it reads: ``mlp@all``, ``linear@5,10,21``.
+
+    Raises:
+        InputError: a part is unknown, or there are too many.
+    """
+    if isinstance(model, EADConfig):
+        return model
+    if not isinstance(model, str) or not model.strip():
+        raise refuse("model", model, "not a name", "give one, for instance inter_ln+gpt+linear")
+    size, text = _size(model.strip())
+    parts = [part.strip() for part in text.split("+")]
+    if len(parts) > 3:
+        raise refuse("model", model, f"{len(parts)} parts", "give encoder+attender+decoder")
+    parts += ["none", "linear"][len(parts) - 1 :]
+    try:
+        return EADConfig(
+            encoder=_part(encoders, parts[0], size),
+            attender=_part(attenders, parts[1], size),
+            decoder=_decoder(parts[2], size),
+        )
+    except InputError as error:
+        raise InputError(f"model {model}: {error}") from error
+
+
+def name_of(config: EADConfig) -> str:
+    """The name of a configuration; parts with options of their own get a ``*``."""
+    parts = (
+        (encoders, config.encoder), (attenders, config.attender), (decoders, config.decoder),
+    )  # fmt: skip
+    for size in reversed(SIZES):
+        names = [_named(registry, part, size) for registry, part in parts]
+        if not any(name.endswith("*") for name in names):
+            break
+    else:
+        size = "published"
+        names = [_named(registry, part, size) for registry, part in parts]
+    return ("" if size == "published" else f"{size}:") + "+".join(names)
+
+
+def _named(registry: Any, part: PartConfig, size: str) -> str:
+    name = registry.name_of(part)
+    plain = type(part).of_size(size)
+    steps = getattr(part, "steps", None)
+    if steps is not None and steps != getattr(plain, "steps", None):
+        text = steps if isinstance(steps, str) else ",".join(map(str, steps))
+        name, plain = f"{name}@{text}", replace(plain, steps=steps)  # type: ignore[call-arg]
+    return name if part == plain else f"{name}*"
+
+
+def _size(model: str) -> tuple[str, str]:
+    head, colon, rest = model.partition(":")
+    return (head, rest) if colon and head in SIZES else ("published", model)
+
+
+def _part(registry: Any, name: str, size: str) -> Any:
+    return registry.get(name).of_size(size)
+
+
+def _decoder(text: str, size: str) -> Any:
+    name, at, steps = text.partition("@")
+    config = _part(decoders, name, size)
+    if not at:
+        return config
+    if not hasattr(config, "steps"):
+        raise refuse("decoder", text, f"{name} reads no chosen steps", "leave the @ out")
+    if steps in ("last", "all"):
+        return replace(config, steps=steps)
+    try:
+        return replace(config, steps=tuple(int(t) for t in steps.split(",")))
+    except ValueError as error:
+        raise refuse(
+            "decoder", text, "no steps after the @", "write last, all, or steps as 5,10,21"
+        ) from error
