@@ -1,0 +1,154 @@
+"""What augmentations have in common: pure functions of model input and a generator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from vibrissa.core.axes import CHANNELS
+from vibrissa.core.config import from_tree
+from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.registry import Registry
+from vibrissa.morphology.grid import EMPTY_PLACES, GRID_SHAPE
+
+N_CHANNELS: Final = len(CHANNELS)
+N_PLACES: Final = GRID_SHAPE[0] * GRID_SHAPE[1]
+FILLED_PLACES: Final = tuple(p for p in range(N_PLACES) if p not in EMPTY_PLACES)
+"""Row-major places with a whisker in the mouse array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(ABC):
+    """A change of model input that leaves its class what it was.
+
+    Called with ``x`` (batch, step, sub-frame x channel, row, column), floating point, and a
+    generator from which all draws come, it returns a tensor of the same shape, dtype and device
+    and leaves ``x`` as it was. Draws are made per sample unless a class says otherwise. Equal
+    input and equal state of the generator give equal output.
+
+    A subclass implements :meth:`change`.
+    """
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The changed batch.
+
+        Raises:
+            InputError: ``x`` is no model input.
+        """
+        check_input(x)
+        return self.change(x.clone(memory_format=torch.contiguous_format), generator)
+
+    @abstractmethod
+    def change(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """The same for a contiguous ``x`` that may be overwritten and returned."""
+
+
+augmentations: Final[Registry[type[Augmentation]]] = Registry("augmentations")
+"""Name -> a configuration class of augmentations."""
+
+
+@augmentations.register("identity")
+@dataclass(frozen=True, kw_only=True)
+class Identity(Augmentation):
+    """No change; returns the very tensor it was given."""
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        check_input(x)
+        return x
+
+    def change(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x
+
+
+def check_input(x: Tensor) -> None:
+    """Refuse what is no model input.
+
+    Raises:
+        InputError: not floating point (batch, step, n x 6, row, column).
+    """
+    if x.ndim != 5 or x.shape[2] % N_CHANNELS or not x.is_floating_point():
+        raise refuse(
+            "x", (tuple(x.shape), x.dtype), "not floating point (batch, step, n x 6, row, column)",
+            "make it with Preprocessing",
+        )  # fmt: skip
+
+
+def check_probability(name: str, value: float) -> None:
+    """Refuse what is no probability.
+
+    Raises:
+        InputError: below 0, above 1 or not a number.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise refuse(name, value, "not a probability", "give a number from 0 to 1")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Refuse negative and infinite numbers.
+
+    Raises:
+        InputError: below 0 or not finite.
+    """
+    if not 0.0 <= value < float("inf"):
+        raise refuse(name, value, "not a finite number of at least 0", "give 0 or more")
+
+
+def uniform(generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers in [0, 1) on the device of the generator."""
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def happens(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """(count,) bool, each true with this probability, on the device of the generator."""
+    return uniform(generator, count) < probability
+
+
+def on_device_of(x: Tensor, generator: torch.Generator) -> torch.Generator:
+    """A generator on the device of ``x``: the one given, or a new one that it seeds."""
+    if generator.device.type == x.device.type:
+        return generator
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+    return torch.Generator(x.device).manual_seed(int(seed))
+
+
+def samples(x: Tensor) -> Tensor:
+    """View (batch, step, n x 6, row, column) as (batch, time, 6, row, column)."""
+    batch, steps, channels, *grid = x.shape
+    return x.view(batch, steps * (channels // N_CHANNELS), N_CHANNELS, *grid)
+
+
+def make_member(registry: Registry[Any], kind: type, tree: object, origin: str) -> Any:
+    """A member of a family from its name, a mapping with ``name`` or ``type``, or itself.
+
+    Args:
+        registry: the family.
+        kind: what its configurations are instances of.
+        tree: a name, ``{"name": ..., field: value}``, what ``core.manifest.to_tree`` makes of a
+            configuration, or a configuration.
+        origin: what to call it in an error.
+
+    Raises:
+        InputError: no such name, or fields that do not fit.
+    """
+    if isinstance(tree, kind):
+        return tree
+    if isinstance(tree, str):
+        return registry.get(tree)()
+    if not isinstance(tree, Mapping):
+        raise refuse(origin, tree, "neither a name nor a mapping", "give {name: ...}")
+    entries = dict(tree)
+    name, path = entries.pop("name", None), entries.pop("type", None)
+    if name is None and isinstance(path, str):
+        for known in registry.names():
+            member = registry.get(known)
+            if f"{member.__module__}.{member.__qualname__}" == path:
+                return from_tree(member, entries, origin)
+        raise refuse(f"{origin}: type", path, "not among the known ones", "give its name")
+    if not isinstance(name, str):
+        raise InputError(f"{origin}: it has no name; add one of {', '.join(registry.names())}.")
+    return from_tree(registry.get(name), entries, f"{origin} {name}")
