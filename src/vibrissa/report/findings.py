@@ -74,7 +74,8 @@ def findings(
     """Check the claims on a table of runs.
 
     Args:
-        runs: a pandas table, one row per trained model and seed, with the columns of :data:`COLUMNS`. Runs without
+        runs: a pandas table, one row per trained model and seed, with the columns of
+            :data:`COLUMNS`. Runs without
             a finite value of what a claim reads are left out of it.
         ceiling: how alike animals are to one another on the scale of ``alignment``, one for all or
             one per seed; the claim of saturation is undecided without it.
