@@ -1,37 +1,17 @@
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from vibrissa.core.errors import InputError
-from vibrissa.report.findings import COLUMNS, as_table, findings, interval
-
-ENCODERS = {"zhuang": 3.0, "inter_ln": 2.5, "lstm": 2.0, "ugrnn": 1.5, "gru": 1.0, "resnet": -1.0,
-            "s4": -2.0}  # fmt: skip
-
-
-def world(seeds=5, *, effect=1.0, noise=0.1, seed=0):
-    """Runs with known effects: scores add up from encoder, attender, objective, augmentation."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for s, encoder, attender, objective in itertools.product(
-        range(seeds), ENCODERS, ("none", "gpt"), ("supervised", "simclr")
-    ):
-        for augmentation in ("none",) if objective == "supervised" else ("tactile", "image"):
-            true = ENCODERS[encoder] + 2.0 * (attender == "gpt")
-            ssl = 3.0 * (objective == "simclr") - 1.5 * (augmentation == "image")
-            accuracy, alignment = (effect * v + noise * rng.normal() for v in (true, true + ssl))
-            rows.append((encoder, attender, objective, augmentation, s, accuracy, alignment))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+from vibrissa.report.findings import as_table, findings, interval
 
 
 def by_claim(runs, **options):
     return {f.claim.split(".")[0]: f for f in findings(runs, **options)}
 
 
-def test_true_effects_are_found_with_their_size():
+def test_true_effects_are_found_with_their_size(world):
     found = by_claim(world(), ceiling=7.0)
     assert {f.verdict for f in found.values()} == {"supported"}
     assert found["An attender after the encoder raises accuracy"].effect == pytest.approx(
@@ -47,14 +27,14 @@ def test_true_effects_are_found_with_their_size():
     assert all(f.low <= f.effect <= f.high and f.seeds == 5 for f in found.values())
 
 
-def test_turned_effects_are_refuted():
+def test_turned_effects_are_refuted(world):
     found = by_claim(world(effect=-1.0), ceiling=9.0)
     line = found.pop("Networks that classify better align better")
     assert line.verdict == "supported"
     assert {f.verdict for f in found.values()} == {"not supported"}
 
 
-def test_no_effect_is_rarely_taken_for_one():
+def test_no_effect_is_rarely_taken_for_one(world):
     verdicts = [
         f.verdict
         for k in range(40)
@@ -65,13 +45,13 @@ def test_no_effect_is_rarely_taken_for_one():
     assert np.mean([v != "undecided at this scale" for v in verdicts]) < 0.10
 
 
-def test_one_seed_decides_nothing():
+def test_one_seed_decides_nothing(world):
     for finding in findings(world(1), ceiling=0.0):
         assert finding.verdict == "undecided at this scale"
         assert "One seed decides nothing" in finding.remark
 
 
-def test_order_of_rows_and_unfinished_runs_change_nothing():
+def test_order_of_rows_and_unfinished_runs_change_nothing(world):
     runs = world()
     lost = runs.copy()
     lost.loc[len(lost)] = ["zhuang", "none", "simsiam", "tactile", 0, float("nan"), float("nan")]
@@ -79,7 +59,7 @@ def test_order_of_rows_and_unfinished_runs_change_nothing():
     pd.testing.assert_frame_equal(as_table(findings(runs)), as_table(findings(shuffled)))
 
 
-def test_groups_are_compared_in_common_settings_only():
+def test_groups_are_compared_in_common_settings_only(world):
     runs = world()
     # Only good settings for one group would raise its plain mean.
     biased = runs[(runs["encoder"] != "resnet") | (runs["attender"] == "none")]
@@ -96,7 +76,7 @@ def test_interval_against_scipy():
     assert np.isnan(interval([])[0])
 
 
-def test_what_is_refused():
+def test_what_is_refused(world):
     with pytest.raises(InputError, match="columns alignment missing"):
         findings(world().drop(columns="alignment"))
     runs = world(1)
@@ -104,7 +84,7 @@ def test_what_is_refused():
         findings(pd.concat([runs, runs.iloc[:1]]))
 
 
-def test_nothing_to_compare_is_said():
+def test_nothing_to_compare_is_said(world):
     table = as_table(findings(world().iloc[:0], ceiling=1.0))
     assert set(table["verdict"]) == {"undecided at this scale"}
     assert all(table["remark"].tolist())
