@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from vibrissa.augment.compose import make_augmentation as make_augmentation
     from vibrissa.augment.compose import pipelines as pipelines
     from vibrissa.augment.compose import tactile as tactile
+    from vibrissa.augment.fitting import check_fits as check_fits
+    from vibrissa.augment.image_style import ImageStyle as ImageStyle
+    from vibrissa.augment.published import Published as Published
+    from vibrissa.augment.rotation import GridRotation as GridRotation
     from vibrissa.augment.symmetry import HalfTurn as HalfTurn
     from vibrissa.augment.symmetry import MirrorFrontBack as MirrorFrontBack
     from vibrissa.augment.symmetry import MirrorLeftRight as MirrorLeftRight
@@ -30,16 +34,20 @@ _MODULE_OF = {
     "Augmentation": "base",
     "Compose": "compose",
     "Gain": "variation",
+    "GridRotation": "rotation",
     "HalfTurn": "symmetry",
     "Identity": "base",
+    "ImageStyle": "image_style",
     "MirrorFrontBack": "symmetry",
     "MirrorLeftRight": "symmetry",
     "MirrorUpDown": "symmetry",
     "Noise": "variation",
+    "Published": "published",
     "TimeReversal": "symmetry",
     "TimeShift": "variation",
     "WhiskerDropout": "variation",
     "augmentations": "compose",
+    "check_fits": "fitting",
     "make_augmentation": "compose",
     "pipelines": "compose",
     "tactile": "compose",

@@ -18,6 +18,9 @@ from vibrissa.augment.base import (
     check_input,
     make_member,
 )
+from vibrissa.augment.image_style import ImageStyle
+from vibrissa.augment.published import Published
+from vibrissa.augment.rotation import GridRotation
 from vibrissa.augment.symmetry import (
     Frame,
     MirrorFrontBack,
@@ -30,6 +33,10 @@ from vibrissa.augment.symmetry import (
 from vibrissa.augment.variation import Gain, Noise, Scaling, TimeShift, WhiskerDropout, scale
 from vibrissa.core.config import TREE_TYPE
 from vibrissa.core.registry import Registry
+
+__all__ = ["Compose", "GridRotation", "augmentations", "make_augmentation", "pipelines", "tactile"]
+
+_HOUSE_FRAME: Final[Frame] = "base"
 
 
 @augmentations.register("compose")
@@ -62,8 +69,8 @@ class Compose(Augmentation):
             if isinstance(run[0], Symmetry):
                 symmetries = cast(Sequence[Symmetry], run)
                 elements = reduce(xor, [part.draw(len(x), generator) for part in symmetries])
-                frames = [part.signs_in for part in symmetries if part.signs_in is not None]
-                x = act(x, elements, frames[0] if frames else "base")
+                frames: list[Frame] = [s for p in symmetries if (s := p.signs_in) is not None]
+                x = act(x, elements, frames[0] if frames else _HOUSE_FRAME)
             elif isinstance(run[0], Scaling):
                 scalings = cast(Sequence[Scaling], run)
                 drawn = [part.factors(len(x), places, generator) for part in scalings]
@@ -138,3 +145,10 @@ pipelines: Final[Registry[Augmentation]] = Registry("pipelines")
 pipelines.register("none")(Identity())
 pipelines.register("tactile")(tactile())
 pipelines.register("tactile_world")(tactile("world"))
+pipelines.register("published")(Published())
+pipelines.register("published_rot_tflip22")(Published(reversal="steps"))
+pipelines.register("published_rot_ntf")(Published(reversal=None))
+pipelines.register("published_no_rot_tflip110")(Published(rotation=False))
+pipelines.register("published_no_rot_tflip22")(Published(rotation=False, reversal="steps"))
+pipelines.register("published_no_rot_ntf")(Published(rotation=False, reversal=None))
+pipelines.register("image")(ImageStyle())
