@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol
 
@@ -22,8 +22,10 @@ Pool = Literal["last", "mean"]
 class Model(Protocol):
     """What an objective asks of a model: :class:`vibrissa.models.EAD` has it."""
 
-    def features(self, x: Tensor) -> Tensor:
-        """(batch, step, channel, row, column) -> (batch, step, feature)."""
+    n_steps: int
+
+    def features(self, x: Tensor, *, steps: Sequence[int] | None = None) -> Tensor:
+        """(batch, step, channel, row, column) -> (batch, step, feature), all steps or some."""
         ...
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -121,9 +123,11 @@ class Objective(nn.Module, ABC):
         """
 
 
-def pooled(features: Tensor, pool: Pool) -> Tensor:
-    """(batch, step, feature) -> (batch, feature): the last step, or the mean over steps."""
-    return features[:, -1] if pool == "last" else features.mean(dim=1)
+def pooled_features(model: Model, x: Tensor, pool: Pool) -> Tensor:
+    """Features (batch, feature): of the last step, or their mean over steps."""
+    if pool == "mean":
+        return model.features(x).mean(dim=1)
+    return model.features(x, steps=(model.n_steps - 1,))[:, -1]
 
 
 def check_pool(pool: str) -> None:

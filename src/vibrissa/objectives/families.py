@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vibrissa.objectives import simclr, supervised
+from vibrissa.objectives import autoencoder, instances, simclr, simsiam, supervised
 from vibrissa.objectives.base import objectives
 
 __all__ = ["objectives"]
 
-_MEMBERS = (simclr, supervised)  # registered by being imported
+_MEMBERS = (autoencoder, instances, simclr, simsiam, supervised)  # registered by being imported

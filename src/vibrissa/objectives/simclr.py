@@ -17,7 +17,7 @@ from vibrissa.objectives.base import (
     check_pool,
     check_positive,
     objectives,
-    pooled,
+    pooled_features,
 )
 from vibrissa.objectives.distributed import BatchNorm
 from vibrissa.objectives.similarity import direction, nt_xent
@@ -89,7 +89,8 @@ class SimCLR(Objective):
     ) -> None:
         super().__init__()
         self.augmentation, self.neck = augmentation, neck
-        self.temperature, self.pool = temperature, pool
+        self.temperature = temperature
+        self.pool: Pool = pool
 
     def forward(
         self,
@@ -100,7 +101,7 @@ class SimCLR(Objective):
         generator: torch.Generator,
     ) -> ObjectiveResult:
         views = torch.cat([self.augmentation(x, generator), self.augmentation(x, generator)])
-        features = pooled(model.features(views), self.pool)
+        features = pooled_features(model, views, self.pool)
         one, two = self.neck(features).chunk(2)
         loss, found, cosines = nt_xent(one, two, self.temperature)
         with torch.no_grad():

@@ -65,3 +65,13 @@ def nt_xent(one: Tensor, two: Tensor, temperature: float) -> tuple[Tensor, Tenso
     with torch.no_grad():
         found = (cosines.argmax(dim=1) == partner).float().mean()
     return loss, found, cosines.detach()
+
+
+def spread(directions: Tensor) -> Tensor:
+    """How far directions (row, dimension) point apart: the root of the sum over dimensions of
+    their variances, 1 where they point everywhere alike, 0 where all are the same.
+
+    Reference:
+        Chen & He 2021, SimSiam, arXiv 2011.10566, section 4.1 (there per dimension, 1/sqrt(d)).
+    """
+    return directions.var(dim=0, correction=0).sum().sqrt()
