@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-import vibrissa.models.attenders
-import vibrissa.models.decoders
-import vibrissa.models.encoders  # noqa: F401  (the parts register themselves)
+import vibrissa.models.attender
+import vibrissa.models.decoder
+import vibrissa.models.encoder  # noqa: F401  (the parts register themselves)
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.seeds import integer_seed
 from vibrissa.models.ead import EAD, EADConfig

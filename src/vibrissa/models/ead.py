@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from vibrissa.core.config import read_yaml
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
-from vibrissa.models.attenders import NoAttender
-from vibrissa.models.decoders import Linear
+from vibrissa.models.attender import NoAttender
+from vibrissa.models.decoder import Linear
 from vibrissa.models.parts import (
     INPUT_SHAPE,
     AttenderConfig,
@@ -25,6 +25,7 @@ from vibrissa.models.parts import (
     EncoderConfig,
     InputShape,
     Steps,
+    Tap,
     attenders,
     decoders,
     encoders,
@@ -51,12 +52,15 @@ class EADConfig:
         decoder: from features to class scores.
         precision: ``bfloat16``: matrix products and convolutions in that type, parameters and
             results in float32. It pays on processors with bfloat16 arithmetic.
+        checkpoint: keep less for the backward pass and compute it again, which needs less memory
+            and more time.
     """
 
     encoder: EncoderConfig
     attender: AttenderConfig = field(default_factory=NoAttender)
     decoder: DecoderConfig = field(default_factory=Linear)
     precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint: bool = False
 
     def __post_init__(self) -> None:
         for name, part, base in (
@@ -136,6 +140,8 @@ class EAD(nn.Module):
         self.n_features = self.attender.n_features
         self.decoder = config.decoder.build(self.n_features, self.n_steps, n_classes)
         self.n_classes = self.decoder.n_classes
+        for part in (self.encoder, self.attender, self.decoder):
+            part.checkpoint = config.checkpoint
         names = [*self.encoder.layers(), *self.attender.layers(), *self.decoder.layers()]
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -199,16 +205,11 @@ class EAD(nn.Module):
         for name in wanted:
             if name not in self._layers:
                 raise refuse_unknown("layer", name, self._layers)
-        found: dict[str, Tensor] = {}
-
-        def tap(name: str, values: Tensor) -> None:
-            if name in wanted:
-                found[name] = values.to(x.dtype)
-
+        tap = Tap(wanted, x.dtype)
         features = self._features(x, None, tap)
         with self._mixed(x):
             self.decoder.read_out(pick(features, self.decoder.steps), tap=tap)
-        return {name: found[name] for name in wanted}
+        return {name: tap.found[name] for name in wanted}
 
     def first_input_step(self, layer: str) -> int:
         """The first step at which a layer's value depends on the input, 0 for decoder layers.
@@ -241,7 +242,7 @@ class EAD(nn.Module):
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _features(self, x: Tensor, steps: Steps | None, tap: Any) -> Tensor:
+    def _features(self, x: Tensor, steps: Steps | None, tap: Tap | None) -> Tensor:
         needed = None if steps is None else self.attender.needs(steps)
         with self._mixed(x):
             encoded = self.encoder(x, steps=needed, tap=tap)

@@ -8,10 +8,11 @@ module from plain shapes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from vibrissa.core.errors import refuse, refuse_unknown
@@ -22,9 +23,6 @@ InputShape: TypeAlias = tuple[int, int, int, int]
 
 Steps: TypeAlias = tuple[int, ...]
 """Ascending steps, from 0."""
-
-Tap: TypeAlias = Callable[[str, Tensor], None]
-"""Takes the name of a layer and its values, (batch, step, \\*unit axes)."""
 
 Size: TypeAlias = Literal["tiny", "small", "published"]
 
@@ -46,8 +44,27 @@ decoders: Final[Registry[type[DecoderConfig]]] = Registry("decoders")
 P = TypeVar("P", bound="PartConfig")
 
 
+class Tap:
+    """Takes the values of layers by name while they are computed.
+
+    Args:
+        wanted: the layers to keep.
+        dtype: to keep them in.
+    """
+
+    def __init__(self, wanted: Iterable[str], dtype: torch.dtype) -> None:
+        self.wanted = frozenset(wanted)
+        self.found: dict[str, Tensor] = {}
+        self._dtype = dtype
+
+    def __call__(self, layer: str, values: Tensor) -> None:
+        """Keep the values (batch, step, \\*unit axes) of a layer, if they are wanted."""
+        if layer in self.wanted:
+            self.found[layer] = values.to(self._dtype)
+
+
 @dataclass(frozen=True, kw_only=True)
-class PartConfig(ABC):
+class PartConfig(ABC):  # noqa: B024  (the families below say what to build from)
     """Configuration of a part; its defaults are those of the publication."""
 
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -117,7 +134,13 @@ class DecoderConfig(PartConfig):
 
 
 class Part(nn.Module):
-    """A module of a model whose layers can be recorded by name."""
+    """A module of a model whose layers can be recorded by name.
+
+    Attributes:
+        checkpoint: keep less for the backward pass and compute it again, where the part can.
+    """
+
+    checkpoint: bool = False
 
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that can be recorded, in the order of computation."""

@@ -30,16 +30,12 @@ class ConvRNN(EncoderConfig):
         units: of fc7 and fc8; the last is the width of the features.
         mode: ``biological``: every connection takes one step, so that the output sees the input
             three steps late; ``full``: a whole feedforward pass at each step.
-        precision: ``bfloat16``: operands of convolutions and matrix products in that type, state
-            and gates in float32, at all times; ``auto``: where automatic mixed precision is on.
-        checkpoint: keep less for the backward pass and compute it again.
         compile: run the arithmetic of the gates through ``torch.compile``.
-        schedule: ``fast``, or ``stepwise``, the same numbers one step after the other.
     """
 
     cell: ClassVar[str | None] = None
     """Registered name of the cell in the convolutions; time decay in every layer if None."""
-    cell_options: ClassVar[Mapping[str, Any]] = {}
+    layer_norm: ClassVar[bool] = False
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {"channels": (6, 8, 8, 8, 8, 8), "units": (24, 16)},
         "small": {"channels": (24, 32, 48, 64, 64, 48), "units": (192, 128)},
@@ -48,10 +44,7 @@ class ConvRNN(EncoderConfig):
     channels: tuple[int, ...] = (96, 128, 256, 384, 384, 256)
     units: tuple[int, ...] = (1024, 512)
     mode: Literal["biological", "full"] = "biological"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    checkpoint: bool = False
     compile: bool = False
-    schedule: Literal["fast", "stepwise"] = "fast"
 
     def __post_init__(self) -> None:
         for name, width, nodes in (
@@ -60,27 +53,18 @@ class ConvRNN(EncoderConfig):
             if len(width) != len(nodes):
                 raise refuse(name, width, f"{len(width)} numbers", f"give {len(nodes)}")
             positive(**{f"{name}[{k}]": value for k, value in enumerate(width)})
-        for name, value, options in (
-            ("mode", self.mode, ("biological", "full")),
-            ("precision", self.precision, ("auto", "float32", "bfloat16")),
-            ("schedule", self.schedule, ("fast", "stepwise")),
-        ):
-            if value not in options:
-                raise refuse(name, value, "unknown", f"choose one of {', '.join(options)}")
+        if self.mode not in ("biological", "full"):
+            raise refuse("mode", self.mode, "unknown", "choose biological or full")
 
     def graph(self, frame_shape: tuple[int, int, int]) -> GraphSpec:
         """The temporal graph that the encoder unrolls, for frames (channel, row, column)."""
-        spec = published_graph("zhuang", cell=self.cell, **self.cell_options)
-        widths = dict(zip(CONVOLUTIONS, self.channels, strict=True))
-        units = dict(zip(FULL, self.units, strict=True))
-        nodes = []
-        for node in spec.nodes:
-            change = (
-                {"channels": widths[node.name]}
-                if node.name in widths
-                else {"units": units[node.name]}
-            )
-            nodes.append(replace(node, pre=replace(node.pre, **change)))  # type: ignore[arg-type]
+        options = {"layer_norm": True} if self.layer_norm else {}
+        spec = published_graph("zhuang", cell=self.cell, **options)
+        widths: dict[str, dict[str, Any]] = {
+            name: {"channels": n} for name, n in zip(CONVOLUTIONS, self.channels, strict=True)
+        }
+        widths |= {name: {"units": n} for name, n in zip(FULL, self.units, strict=True)}
+        nodes = [replace(n, pre=replace(n.pre, **widths[n.name])) for n in spec.nodes]
         return replace(spec, nodes=tuple(nodes), input_shape=frame_shape)
 
     def build(self, input_shape: InputShape) -> ConvRNNEncoder:
@@ -106,7 +90,7 @@ class UGRNN(ConvRNN):
 class UGRNNLayerNorm(UGRNN):
     """ConvRNN with update-gate cells and layer norm."""
 
-    cell_options = {"layer_norm": True}
+    layer_norm = True
 
 
 @encoders.register("inter")
@@ -122,7 +106,7 @@ class Inter(ConvRNN):
 class InterLayerNorm(Inter):
     """ConvRNN with intersection cells and layer norm (the published Inter models)."""
 
-    cell_options = {"layer_norm": True}
+    layer_norm = True
 
 
 @encoders.register("gru")
@@ -138,7 +122,7 @@ class GRU(ConvRNN):
 class GRULayerNorm(GRU):
     """ConvRNN with gated recurrent units and layer norm."""
 
-    cell_options = {"layer_norm": True}
+    layer_norm = True
 
 
 @encoders.register("lstm")
@@ -154,7 +138,7 @@ class LSTM(ConvRNN):
 class LSTMLayerNorm(LSTM):
     """ConvRNN with long short-term memory and layer norm."""
 
-    cell_options = {"layer_norm": True}
+    layer_norm = True
 
 
 class ConvRNNEncoder(Encoder):
@@ -175,30 +159,25 @@ class ConvRNNEncoder(Encoder):
     def forward(self, x: Tensor, *, steps: Steps | None = None, tap: Tap | None = None) -> Tensor:
         kind = x.device.type
         mixed = torch.is_autocast_enabled(kind)
-        low = self.config.precision == "bfloat16" or (
-            self.config.precision == "auto"
-            and mixed
-            and torch.get_autocast_dtype(kind) == torch.bfloat16
+        low = mixed and torch.get_autocast_dtype(kind) == torch.bfloat16
+        schedule = Fast(
+            precision="bfloat16" if low else None,
+            checkpoint=self.checkpoint,
+            compile=self.config.compile,
         )
-        schedule: str | Fast = self.config.schedule
-        if schedule == "fast":
-            schedule = Fast(
-                precision="bfloat16" if low else None,
-                checkpoint=self.config.checkpoint,
-                compile=self.config.compile,
-            )
+        wanted = () if tap is None else tuple(n for n in self.layers() if n in tap.wanted)
         # The schedule has a mixed precision of its own, with state and gates in float32.
         with torch.autocast(kind, enabled=False):
             found = unroll(
                 self.graph,
                 x.float() if mixed else x,
                 read="all" if steps is None else steps,
-                record=self.layers() if tap is not None else (),
+                record=wanted,
                 mode=self.config.mode,
                 schedule=schedule,
             )
         if tap is not None:
-            for name in self.layers():
+            for name in wanted:
                 tap(name, found.activations[name])
         return found.output
 

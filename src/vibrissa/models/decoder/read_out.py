@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
@@ -132,9 +133,7 @@ class Perceptron(Decoder):
         super().__init__(steps, n_classes)
         widths = (len(steps) * n_features, *hidden, n_classes)
         self.dropout = dropout
-        self.layer = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layer = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self._names = tuple(
             f"{name}.l{k}" if hidden else name for k in range(len(self.layer))
         )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Blocks that encoders and attenders are stacked from."""

@@ -1,5 +1,0 @@
-"""Decoders: from features to class scores."""
-
-from vibrissa.models.decoders.read_out import MLP as MLP
-from vibrissa.models.decoders.read_out import Linear as Linear
-from vibrissa.models.decoders.read_out import NoDecoder as NoDecoder
