@@ -1,14 +1,17 @@
+import json
 import pickletools
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from vibrissa.core.errors import InputError
-from vibrissa.tnn.cells import GRU, ReciprocalGated, TimeDecay
+from vibrissa.tnn.cells import GRU, UGRNN, ReciprocalGated, TimeDecay, cells
 from vibrissa.tnn.graph import TemporalGraph, module_key
 from vibrissa.tnn.harbor import combine, resize
+from vibrissa.tnn.job import GraphState
 from vibrissa.tnn.modules import BatchNorm, Conv, Full
 from vibrissa.tnn.spec import GraphSpec, Node
 from vibrissa.tnn.unrolling import unroll
@@ -177,15 +180,116 @@ def test_tables_of_batch_norm_come_back_as_long_as_they_were(tmp_path):
     assert torch.equal(again(x), graph.eval()(x))
 
 
+def saved(tmp_path):
+    graph = chain("a", "V1.L4")
+    graph.save(tmp_path / "graph.pt")
+    content = torch.load(tmp_path / "graph.pt", weights_only=True)
+    return content, (tmp_path / "graph.pt").read_bytes()
+
+
+def refused(call, *words):
+    """In one sentence, which names the file."""
+    with pytest.raises(InputError) as caught:
+        call()
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        TemporalGraph.load(tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("no graph")
-    with pytest.raises(InputError, match="not a saved temporal graph"):
-        TemporalGraph.load(tmp_path / "text.pt")
-    torch.save({"state": {}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="not a saved temporal graph"):
-        TemporalGraph.load(tmp_path / "other.pt")
-    torch.save(Full(units=3), tmp_path / "code.pt")
-    with pytest.raises(InputError, match="not a saved temporal graph"):
-        TemporalGraph.load(tmp_path / "code.pt")
+    path = tmp_path / "bad.pt"
+    refused(lambda: TemporalGraph.load(path), "bad.pt", "no such file")
+    (tmp_path / "folder").mkdir()
+    refused(lambda: TemporalGraph.load(tmp_path / "folder"), "folder", "not a saved")
+    for content in (b"", b"no graph", b"\x80\x04N."):
+        path.write_bytes(content)
+        refused(lambda: TemporalGraph.load(path), "bad.pt", "not a saved temporal graph")
+    for content in ({"state": {}}, [1, 2], torch.zeros(3), Full(units=3)):
+        torch.save(content, path)
+        refused(lambda: TemporalGraph.load(path), "bad.pt", "not a saved temporal graph")
+
+
+class Trap:
+    """What a pickle may do to whoever opens it."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("trap-sprung"),))
+
+
+def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content, _ = saved(tmp_path)
+    for trap in ({**content, "config": Trap()}, {**content, "more": Trap()}):
+        torch.save(trap, tmp_path / "bad.pt")
+        refused(lambda: TemporalGraph.load(tmp_path / "bad.pt"), "bad.pt", "not a saved")
+    assert not (tmp_path / "trap-sprung").exists()
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_files_cut_short_are_refused(tmp_path, kept):
+    _, whole = saved(tmp_path)
+    path = tmp_path / "bad.pt"
+    path.write_bytes(whole[: int(kept * len(whole))])
+    refused(lambda: TemporalGraph.load(path), "bad.pt", "damaged")
+
+
+def test_files_with_the_wrong_content_are_refused(tmp_path):
+    content, _ = saved(tmp_path)
+    path = tmp_path / "bad.pt"
+    tree = json.loads(content["config"])
+    tree["nodes"]["a"]["cell"] = {"type": "ugrn"}
+    less = dict(list(content["state"].items())[1:])
+    wrong = {k: v[:1] for k, v in content["state"].items()}
+    for changes, words in (
+        ({"format": "vibrissa temporal graph 99"}, ["of this version"]),
+        ({"config": "{"}, ["not JSON"]),
+        ({"config": None}, ["missing"]),
+        ({"state": None}, ["missing"]),
+        ({"config": json.dumps(tree)}, ["nodes.a.cell", "'ugrnn'"]),
+        ({"config": "[]"}, ["bad.pt"]),
+        ({"state": less}, ["do not fit the graph", "nodes.V1%2EL4.pre"]),
+        ({"state": wrong}, ["do not fit the graph", "size mismatch"]),
+        ({"state": {**content["state"], "more": torch.zeros(1)}}, ["do not fit", "more"]),
+        ({"state": dict.fromkeys(content["state"], 3)}, ["bad.pt"]),
+    ):
+        torch.save({**content, **changes}, path)
+        refused(lambda: TemporalGraph.load(path), "bad.pt", *words)
+
+
+# --- states ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", cells.names())
+@pytest.mark.parametrize("schedule", ["stepwise", "fast"])
+def test_a_sequence_goes_on_from_a_saved_state(tmp_path, name, schedule):
+    graph = chain("a", "V1.L4", "c", cell=cells.get(name)())
+    x = torch.randn(2, 7, 2, 4, 5, dtype=torch.float64)
+    with torch.no_grad():
+        whole = unroll(graph, x, read="all", schedule=schedule).output
+        first = unroll(graph, x[:, :4], read="all", keep_state=True, schedule=schedule)
+        assert first.state is not None
+        first.state.save(tmp_path / "sub" / "state.pt")
+        state = GraphState.load(tmp_path / "sub" / "state.pt", graph)
+        assert state.step == 4
+        assert {n: type(s) for n, s in state.cells.items()} == {
+            n: type(s) for n, s in first.state.cells.items()
+        }
+        rest = unroll(graph, x[:, 4:], read="all", state=state, schedule=schedule).output
+    torch.testing.assert_close(torch.cat([first.output, rest], dim=1), whole, rtol=0, atol=1e-13)
+
+
+def test_states_of_other_graphs_and_other_files_are_refused(tmp_path):
+    graph, other = chain("a", cell=UGRNN()), chain("a", "b")
+    path = tmp_path / "state.pt"
+    graph.init_state(2).save(path)
+    refused(lambda: GraphState.load(path, other), "state.pt", "cells.b.0", "of another graph")
+    refused(lambda: GraphState.load(tmp_path / "none.pt", graph), "none.pt", "no such file")
+    graph.save(tmp_path / "graph.pt")
+    refused(lambda: GraphState.load(tmp_path / "graph.pt", graph), "graph.pt", "not a saved state")
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "step": "four"}, path)
+    refused(lambda: GraphState.load(path, graph), "state.pt", "step")
+    path.write_bytes(path.read_bytes()[:300])
+    refused(lambda: GraphState.load(path, graph), "state.pt", "damaged")

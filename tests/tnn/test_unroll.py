@@ -493,8 +493,16 @@ def test_bad_input_is_refused_in_one_sentence(graph, movie, options, words):
 
 def test_states_of_another_batch_or_graph_are_refused(graph, movie):
     state = unroll(graph, movie, keep_state=True).state
-    with pytest.raises(InputError, match="state: shape of a"):
+    with pytest.raises(InputError, match="state: shape of outputs.a"):
         unroll(graph, movie[:2], state=state)
+    assert state is not None
+    thin = replace(
+        state, cells={**state.cells, "a": type(state.cells["a"])(torch.zeros(3, 2, 4, 5))}
+    )
+    with pytest.raises(InputError, match=r"state: shape of cells\.a\.0.*\(3, 3, 4, 5\)"):
+        unroll(graph, movie, state=thin)
+    with pytest.raises(InputError, match=r"state: device.*meta.*state\.to"):
+        unroll(graph, movie, state=state.to("meta"))
     other = TemporalGraph(
         GraphSpec(nodes=(Node(name="a", inputs=("input",)),), outputs=("a",),
                   input_shape=(2, 4, 5))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vibrissa.tnn import cells as cells
     from vibrissa.tnn import modules as modules
+    from vibrissa.tnn.export import export_onnx as export_onnx
+    from vibrissa.tnn.export import export_program as export_program
     from vibrissa.tnn.fast import Fast as Fast
     from vibrissa.tnn.graph import TemporalGraph as TemporalGraph
     from vibrissa.tnn.job import Done as Done
@@ -43,6 +45,8 @@ _MODULE_OF = {
     "Stepwise": "stepwise",
     "TemporalGraph": "graph",
     "Unrolled": "unrolling",
+    "export_onnx": "export",
+    "export_program": "export",
     "from_peer": "peer",
     "published_graph": "published",
     "published_graphs": "published",

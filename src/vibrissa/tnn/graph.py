@@ -14,7 +14,7 @@ from vibrissa.core.errors import InputError, refuse_unknown
 from vibrissa.core.files import atomic_path
 from vibrissa.tnn.cells import Context
 from vibrissa.tnn.harbor import Shape, combine
-from vibrissa.tnn.job import GraphState
+from vibrissa.tnn.job import GraphState, read_tensors
 from vibrissa.tnn.shapes import NodeShapes, feedforward_inputs, infer_shapes
 from vibrissa.tnn.spec import GraphSpec, Node
 from vibrissa.tnn.unrolling import unroll
@@ -256,24 +256,17 @@ class TemporalGraph(nn.Module):
         Raises:
             InputError: no such file, or not one of a temporal graph.
         """
+        content = read_tensors(path, FORMAT, "temporal graph", map_location)
+        config, state = content.get("config"), content.get("state")
+        if not isinstance(config, str) or not isinstance(state, dict):
+            raise InputError(f"{path}: the configuration or the parameters are missing; save anew.")
         try:
-            content = torch.load(path, map_location=map_location, weights_only=True)
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: there is no such file; check the path.") from error
-        except Exception as error:  # torch raises many kinds for files that are not its own
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"{path}: not a saved temporal graph ({why}); give a file that save() wrote."
-            ) from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(
-                f"{path}: not a saved temporal graph of this version ({FORMAT}); "
-                "give a file that save() wrote."
-            )
-        spec = GraphSpec.from_tree(json.loads(content["config"]), origin=str(path))
+            tree = json.loads(config)
+        except ValueError as error:
+            raise InputError(f"{path}: its configuration is not JSON ({error}).") from error
+        spec = GraphSpec.from_tree(tree, origin=str(path))
         with torch.random.fork_rng(devices=[]):  # what is drawn here is overwritten
             graph = cls(spec)
-        state = content["state"]
         try:
             graph.load_state_dict(state, assign=True)
         except RuntimeError as error:

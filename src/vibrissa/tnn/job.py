@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
 
-from vibrissa.core.errors import refuse
+from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.files import atomic_path
 from vibrissa.core.registry import Registry
 from vibrissa.tnn.order import Timing
 
 if TYPE_CHECKING:
     from vibrissa.tnn.graph import TemporalGraph
+
+STATE: Final = "vibrissa temporal graph state 1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +96,110 @@ class GraphState:
         """The same values on another device or in another dtype, as ``Tensor.to``."""
         return self._each(lambda x: x.to(*args, **kwargs))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name: ``outputs.<node>``, then ``cells.<node>.<k>``, k the field."""
+        found = {f"outputs.{name}": y for name, y in sorted(self.outputs.items())}
+        for name, state in sorted(self.cells.items()):
+            found |= {f"cells.{name}.{k}": part for k, part in enumerate(state)}
+        return found
+
+    @classmethod
+    def from_tensors(
+        cls, graph: TemporalGraph, tensors: Mapping[str, Tensor], step: int = 0
+    ) -> GraphState:
+        """The state whose :meth:`tensors` these are.
+
+        Args:
+            graph: the graph.
+            tensors: as :meth:`tensors` gives them.
+            step: steps done.
+
+        Raises:
+            InputError: a tensor is missing or left over.
+        """
+        like = graph.init_state(1, device="meta")
+        wanted = like.tensors()
+        odd = sorted(set(wanted) ^ set(tensors))
+        if odd:
+            raise refuse("state", odd, "of another graph", "give a state of this one")
+        cells = {}
+        for name, state in like.cells.items():
+            parts = [tensors[f"cells.{name}.{k}"] for k in range(len(state))]
+            kind = type(state)
+            cells[name] = kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+        return cls(
+            step=step, outputs={name: tensors[f"outputs.{name}"] for name in like.outputs},
+            cells=cells,
+        )  # fmt: skip
+
+    def save(self, path: Path | str) -> None:
+        """Write the state to a file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with atomic_path(path) as partial:
+            torch.save({"format": STATE, "step": self.step, "tensors": self.tensors()}, partial)
+
+    @classmethod
+    def load(
+        cls, path: Path | str, graph: TemporalGraph, *, map_location: Any = None
+    ) -> GraphState:
+        """Read what :meth:`save` wrote; only tensors, numbers and text are read, never code.
+
+        Args:
+            path: the file.
+            graph: the graph that it belongs to.
+            map_location: where to put the tensors, as for ``torch.load``.
+
+        Raises:
+            InputError: no such file, not a state, or one of another graph.
+        """
+        content = read_tensors(path, STATE, "state of a temporal graph", map_location)
+        step, tensors = content.get("step"), content.get("tensors")
+        if not isinstance(step, int) or not isinstance(tensors, dict):
+            raise InputError(f"{path}: the step or the tensors are missing; save the state anew.")
+        try:
+            return cls.from_tensors(graph, tensors, step)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> GraphState:
         return GraphState(
             step=self.step,
             outputs={name: change(y) for name, y in self.outputs.items()},
             cells={name: map_state(change, s) for name, s in self.cells.items()},
         )
+
+
+def read_tensors(
+    path: Path | str, form: str, what: str, map_location: Any = None
+) -> dict[str, Any]:
+    """Read a file of tensors, numbers and text that ``torch.save`` wrote.
+
+    Args:
+        path: the file.
+        form: what its entry ``format`` must be.
+        what: what to call it in an error.
+        map_location: where to put the tensors, as for ``torch.load``.
+
+    Raises:
+        InputError: no such file, a broken one, or one of another form.
+    """
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; check the path.") from error
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        why = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: not a saved {what}, or a damaged one ({why}); give a file that save() wrote."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != form:
+        raise InputError(
+            f"{path}: not a saved {what} of this version ({form}); give a file that save() wrote."
+        )
+    return content
 
 
 def map_state(change: Callable[..., Tensor], *states: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,15 +16,25 @@ if TYPE_CHECKING:
     from vibrissa.tnn.graph import TemporalGraph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stepwise:
-    """The step-by-step schedule, :func:`stepwise`; it has no options."""
+    """The step-by-step schedule, :func:`stepwise`.
+
+    Attributes:
+        prune: leave out what neither a wanted output nor the state at the end depends on (not with
+            ``lengths``). In training, batch norm then does not see it either.
+    """
+
+    prune: bool = False
 
     def __call__(self, graph: TemporalGraph, job: Job) -> Done:
-        return stepwise(graph, job)
+        prune = self.prune and job.lengths is None
+        return stepwise(graph, job, _needed(graph, job) if prune else None)
 
 
-def stepwise(graph: TemporalGraph, job: Job) -> Done:
+def stepwise(
+    graph: TemporalGraph, job: Job, needed: Collection[tuple[str, int]] | None = None
+) -> Done:
     """Unroll a graph as its equations say.
 
     At step t, for every node n with inputs p in their declared order::
@@ -38,6 +49,12 @@ def stepwise(graph: TemporalGraph, job: Job) -> Done:
     with ``y(-1) = 0`` and ``s_n(-1)`` the cell's initial state, or both as handed over. In
     biological unrolling ``same_step`` holds what the graph declares (usually nothing: every edge
     takes one step); in a full pass it holds all edges that point forwards in the order.
+
+    Args:
+        graph: the graph.
+        job: what to unroll.
+        needed: (node, step) that are computed; all if omitted. The state is then not handed back
+            unless the job asks for it.
     """
     same_step = job.timing.same_step
     outputs, cells = dict(job.state.outputs), dict(job.state.cells)
@@ -47,6 +64,8 @@ def stepwise(graph: TemporalGraph, job: Job) -> Done:
         now: dict[str, Tensor] = {}
         cells_now = {}
         for name in job.timing.order:
+            if needed is not None and (name, t) not in needed:
+                continue
             node = graph.nodes[name]
             values = []
             for source in node.spec.inputs:
@@ -64,11 +83,32 @@ def stepwise(graph: TemporalGraph, job: Job) -> Done:
             keep = partial(_where, job.lengths > t)
             now = {name: keep(y, outputs[name]) for name, y in now.items()}
             cells_now = {name: map_state(keep, s, cells[name]) for name, s in cells_now.items()}
-        outputs, cells = now, cells_now
-    return Done(
-        values={name: torch.stack(list_, dim=1) for name, list_ in taken.items()},
-        state=GraphState(step=job.state.step + job.steps, outputs=outputs, cells=cells),
-    )
+        outputs, cells = now, {**cells, **cells_now}
+    state = None
+    if needed is None or job.keep_state:
+        state = GraphState(step=job.state.step + job.steps, outputs=outputs, cells=cells)
+    values = {name: torch.stack(list_, dim=1) for name, list_ in taken.items()}
+    return Done(values=values, state=state)
+
+
+def _needed(graph: TemporalGraph, job: Job) -> set[tuple[str, int]]:
+    """(node, step) on which something wanted depends, found from the last step backwards."""
+    last = job.steps - 1
+    found: set[tuple[str, int]] = set()
+    outputs = {(name, t) for name, steps in job.wanted.items() for t in steps}
+    if job.keep_state:
+        outputs |= {(name, last) for name in graph.nodes}
+    for t in range(last, -1, -1):
+        for name in reversed(job.timing.order):
+            node = graph.nodes[name]
+            if (name, t) in outputs or ((name, t + 1) in found and not node.cell.stateless):
+                found.add((name, t))
+                outputs |= {
+                    (p, t if (p, name) in job.timing.same_step else t - 1)
+                    for p in node.spec.inputs
+                    if p not in job.frames
+                }
+    return found
 
 
 def _where(going: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def unroll(
         graph.reset()
         state = graph.init_state(batch, device=first.device, dtype=first.dtype)
     else:
-        _check_state(graph, state, batch)
+        _check_state(graph, state, batch, first)
     timing = graph.spec.timing(mode)
     frames = {
         name: Frames(
@@ -202,9 +202,10 @@ def _sizes(
             steps = values.shape[1]
     if steps is None:
         raise refuse("steps", None, "an image has no length", "say for how many steps to unroll")
-    if len(set(batches.values())) > 1:
+    first, *others = batches.values()  # may be symbols, while a graph is exported
+    if any(batch != first for batch in others):
         raise refuse("inputs: batch", batches, "stimuli differ", "give all the same batch")
-    return next(iter(batches.values())), steps, static
+    return first, steps, static
 
 
 def _check_values(graph: TemporalGraph, name: str, values: Tensor, check_finite: bool) -> None:
@@ -231,16 +232,22 @@ def _check_values(graph: TemporalGraph, name: str, values: Tensor, check_finite:
         )
 
 
-def _check_state(graph: TemporalGraph, state: GraphState, batch: int) -> None:
-    if set(state.outputs) != set(graph.nodes) or set(state.cells) != set(graph.nodes):
-        odd = sorted(set(state.outputs) ^ set(graph.nodes))
+def _check_state(graph: TemporalGraph, state: GraphState, batch: int, like: Tensor) -> None:
+    wanted, found = graph.init_state(1, device="meta").tensors(), state.tensors()
+    odd = sorted(set(wanted) ^ set(found))
+    if odd:
         raise refuse("state", odd, "of another graph", "give a state of this one")
-    for name, y in state.outputs.items():
-        shape = (batch, *graph.shapes[name].out)
+    for name, y in found.items():
+        shape = (batch, *wanted[name].shape[1:])
         if tuple(y.shape) != shape:
             raise refuse(
                 f"state: shape of {name}", tuple(y.shape), f"not {shape}",
                 "go on with the batch that the state came from",
+            )  # fmt: skip
+        if y.device != like.device:
+            raise refuse(
+                f"state: device of {name}", str(y.device), f"the inputs are on {like.device}",
+                "move it with state.to()",
             )  # fmt: skip
 
 
