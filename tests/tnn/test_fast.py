@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vibrissa.core.errors import InputError
 from vibrissa.tnn.cells import Identity, TimeDecay, cells
+from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.fast import Fast
 from vibrissa.tnn.graph import TemporalGraph
 from vibrissa.tnn.job import InputGate
@@ -23,9 +24,10 @@ from vibrissa.tnn.modules import (
     ResidualAdd,
     same_conv2d,
 )
+from vibrissa.tnn.packed import pack
 from vibrissa.tnn.published import published_graph
 from vibrissa.tnn.spec import GraphSpec, Node
-from vibrissa.tnn.taps import Source, convolve, pack, tap_products
+from vibrissa.tnn.taps import tap_products
 from vibrissa.tnn.unrolling import unroll
 
 F64 = torch.float64

@@ -177,7 +177,9 @@ class _Run:
         autocast = torch.is_autocast_enabled(self.device.type)
         wanted = self.device.type == "cpu" and not autocast if rows is None else rows
         if wanted and fits_rows(node):
-            self.nodes[name] = RowsNode(node, inputs, self.dtype, self.low, self.options.compile)
+            self.nodes[name] = RowsNode(
+                node, inputs, self.dtype, self.low, self.job.batch, self.options.compile
+            )
         else:
             self.nodes[name] = MapsNode(node, self.low)
         state = self.job.state.cells[name]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vibrissa.tnn.cells import GRUCell, IdentityCell, TimeDecayCell, VanillaCell
+from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.gates import ARITHMETIC, Arithmetic, gru_gates, gru_update, in_rows, recomputed
 from vibrissa.tnn.layouts import (
     Call,
@@ -23,7 +24,8 @@ from vibrissa.tnn.layouts import (
 from vibrissa.tnn.modules import ActivationModule, ConvModule, IdentityModule
 from vibrissa.tnn.modules.activations import identity
 from vibrissa.tnn.modules.base import Memory
-from vibrissa.tnn.taps import Packed, Source, convolve, pack
+from vibrissa.tnn.packed import Packed, pack
+from vibrissa.tnn.tiles import choose
 
 if TYPE_CHECKING:
     from vibrissa.tnn.graph import GraphNode
@@ -70,6 +72,7 @@ class RowsNode:
         inputs: shapes of what it reads.
         dtype: of values and states.
         low: type of the operands of products, if another.
+        batch: samples of a step, by which the algorithm of convolutions is chosen.
         compiled: compile the arithmetic.
     """
 
@@ -81,6 +84,7 @@ class RowsNode:
         inputs: Sequence[tuple[int, ...]],
         dtype: torch.dtype,
         low: torch.dtype | None,
+        batch: int,
         compiled: bool = False,
     ) -> None:
         self.node, self.dtype, self.low = node, dtype, low or dtype
@@ -94,10 +98,10 @@ class RowsNode:
         self.pre: Packed | None = None
         pre: Any = node.pre
         if _by_taps(pre) and not resized:
-            self.pre = pack(pre.weight, self.low)
-        self.input = self._pack(getattr(cell, "input", None))
-        self.of_state = self._pack(getattr(cell, "state", None))
-        self.candidate = self._pack(getattr(cell, "candidate", None))
+            self.pre = self._pack(pre, batch)
+        self.input = self._pack(getattr(cell, "input", None), batch)
+        self.of_state = self._pack(getattr(cell, "state", None), batch)
+        self.candidate = self._pack(getattr(cell, "candidate", None), batch)
         self.bias = None
         if self.input is not None:
             self.bias = cell.input.bias
@@ -111,8 +115,11 @@ class RowsNode:
         else:
             self.update, self.parameters = _wide(ARITHMETIC[type(cell)](cell), act, dtype, compiled)
 
-    def _pack(self, linear: Any) -> Packed | None:
-        return None if linear is None else pack(linear.weight, self.low)
+    def _pack(self, linear: Any, batch: int) -> Packed | None:
+        if linear is None:
+            return None
+        kernel = (linear.weight.shape[2], linear.weight.shape[3])
+        return pack(linear.weight, self.low, choose(self.size, kernel, batch))
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
         if self.pre is None:

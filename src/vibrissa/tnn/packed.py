@@ -1,0 +1,136 @@
+"""Weights of convolutions as the products of the fast schedule read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from vibrissa.tnn.tiles import Form, Size
+
+
+class Collector:
+    """Gradient of one packed weight, summed over the uses of it within one backward pass."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self._task = -1
+
+    def buffer(self, like: Tensor) -> Tensor:
+        """What to add to; zeros when a backward pass begins."""
+        task = torch._C._current_graph_task_id()
+        if self.total is None or task != self._task:
+            self.total, self._task = torch.zeros_like(like, dtype=wide(like.dtype)), task
+        return self.total
+
+    def take(self) -> Tensor | None:
+        """The sum of this backward pass."""
+        total = self.total if self._task == torch._C._current_graph_task_id() else None
+        self.total = None
+        return total
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight as the products read it.
+
+    Attributes:
+        kinds: (tap, in, out), or (kind of product, in, out) with an algorithm.
+        kernel: rows and columns.
+        collector: of its gradient.
+        form: the algorithm; None: tap by tap.
+    """
+
+    kinds: Tensor
+    kernel: Size
+    collector: Collector
+    form: Form | None = None
+
+
+def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Form | None = None) -> Packed:
+    """Prepare a convolution's weight (out, in, rows, columns) for any number of uses.
+
+    Args:
+        weight: the weight.
+        dtype: of the products; that of the weight if omitted.
+        form: the algorithm; tap by tap if omitted.
+    """
+    collector = Collector()
+    dtype = weight.dtype if dtype is None else dtype
+    if torch.is_grad_enabled() and weight.requires_grad:
+        kinds = _Pack.apply(weight, dtype, collector, form)
+    else:
+        kinds = _packed(weight.detach(), dtype, form)
+    return Packed(kinds, (weight.shape[2], weight.shape[3]), collector, form)  # type: ignore[arg-type]
+
+
+def _packed(weight: Tensor, dtype: torch.dtype, form: Form | None) -> Tensor:
+    out, into, rows, columns = weight.shape
+    if form is None:  # few samples: the time of this copy counts, not the order in memory
+        taps = weight.to(dtype).permute(2, 3, 0, 1).contiguous()
+        return taps.view(-1, out, into).transpose(1, 2)
+    taps = weight.permute(2, 3, 1, 0).reshape(rows * columns, into * out).contiguous()
+    return torch.mm(form.matrix("kernel", taps), taps).to(dtype).view(-1, into, out)
+
+
+class _Pack(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, dtype: torch.dtype, collector: Collector, form: Form | None
+    ) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.shape, ctx.dtype, ctx.collector, ctx.form = weight.shape, weight.dtype, collector, form
+        return _packed(weight, dtype, form)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor | None) -> Any:  # type: ignore[override]
+        total = ctx.collector.take()
+        if total is None:
+            return None, None, None, None
+        out, into, rows, columns = ctx.shape
+        total = total.to(ctx.dtype)
+        if ctx.form is not None:
+            flat = total.view(len(total), -1)
+            total = torch.mm(ctx.form.matrix("kernel_t", flat), flat)
+        back = total.view(rows, columns, into, out).permute(3, 2, 0, 1).contiguous()
+        return back, None, None, None
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One source of a convolution and its part of a weight.
+
+    Attributes:
+        rows: (positions, batch or 1, channels).
+        kinds: (tap or kind of product, channels, out).
+        kernel: rows and columns.
+        total: what the gradient of ``kinds`` is added to; None: not needed.
+        needed: is the gradient of the rows needed?
+    """
+
+    rows: Tensor
+    kinds: Tensor
+    kernel: Size
+    total: Tensor | None = None
+    needed: bool = False
+
+
+def accumulate(total: Tensor, x: Tensor, grad: Tensor) -> None:
+    """Add ``x^T grad`` in the type of the total."""
+    if total.dtype == x.dtype:
+        total.addmm_(x.t(), grad)
+    else:
+        total += torch.mm(x.t(), grad)
+
+
+_WIDE: Final = {torch.bfloat16: torch.float32, torch.float16: torch.float32}
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which sums of many values are kept."""
+    return _WIDE.get(dtype, dtype)
