@@ -8,3 +8,6 @@ from vibrissa.models.encoder.conv_rnn import Inter as Inter
 from vibrissa.models.encoder.conv_rnn import Zhuang as Zhuang
 from vibrissa.models.encoder.flatten import Flatten as Flatten
 from vibrissa.models.encoder.resnet import ResNet18 as ResNet18
+from vibrissa.models.encoder.sequence import S4 as S4
+from vibrissa.models.encoder.sequence import S4D as S4D
+from vibrissa.models.encoder.sequence import Mamba as Mamba
