@@ -1,5 +1,7 @@
 import copy
+import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -410,7 +412,14 @@ def changed(where, value):
         (changed(("out_channels",), 9), ["conv1: out_channels", "give 3"]),
         (pair() | {"output_node": "fx"}, ["outputs", "'fc'"]),
         (pair() | {"edges": [{"from": "conv1", "to": "fx"}]}, ["edges", "'fc'"]),
-        ({"nodes": []}, ["edges is missing", "TensorFlow"]),
+        ({"nodes": []}, ["edges is missing"]),
+        ({"nodes": 3, "edges": []}, ["nodes", "not a list"]),
+        (pair() | {"nodes": [{"pre_memory": {}}]}, ["nodes[0]", "with name"]),
+        (pair() | {"edges": [{"from": "conv1"}]}, ["edges[0]", "with from, to"]),
+        ({k: v for k, v in pair().items() if k != "output_node"}, ["output_node is missing"]),
+        (changed(("pre_memory",), None), ["conv1: pre_memory", "not a mapping with a name"]),
+        (changed(("recurrent_cell",), {"ksize": 2}), ["conv1: recurrent_cell", "with a name"]),
+        (changed(("pre_memory",), {"name": "Conv2dCell"}), ["conv1: pre_memory", "missing"]),
         (pair() | {"edges": []}, ["node fc: inputs"]),
         ([], ["not a mapping"]),
     ],
@@ -418,5 +427,158 @@ def changed(where, value):
 def test_mistakes_are_named(given, words):
     with pytest.raises(InputError) as caught:
         TemporalGraph(from_peer(given))
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
     for word in words:
-        assert word in str(caught.value)
+        assert word in text
+
+
+# --- the TensorFlow original --------------------------------------------------------------------
+
+
+def ancestor_node(name, source=None, **changes):
+    above = {"shape": [5, 4, 2]} if source is None else {"shape_from": source}
+    entries = {
+        "name": name, **above, "dtype": "float32", "input_init": {"function": "zeros"},
+        "state_init": {"function": "zeros"}, "harbor": {"function": "harbor"},
+        "pre_memory": [{
+            "function": "conv", "out_depth": 3, "ksize": 2, "strides": [1, 1, 1, 1],
+            "padding": "SAME", "kernel_init": "xavier", "kernel_init_kwargs": {"seed": 0},
+            "bias": 0, "activation": None, "batch_norm": False,
+        }],
+        "memory": {"function": "memory", "memory_decay": 0.5, "trainable": False},
+        "post_memory": [{"function": "relu"}],
+    }  # fmt: skip
+    return entries | changes
+
+
+def ancestor(**changes):
+    """Two convolutions with feedback and a fully connected layer, built like the published file."""
+    fc = [{
+        "function": "fc", "out_depth": 4, "kernel_init": "truncated_normal",
+        "kernel_init_kwargs": {"stddev": 0.01, "seed": 0}, "bias": 0.1, "activation": None,
+        "batch_norm": False, "dropout": None, "dropout_seed": 0,
+    }]  # fmt: skip
+    edges = [("a", "b"), ("b", "a"), ("b", "c"), ("a", "c")]
+    return {
+        "sep_num": 22, "layernum_add": 3, "addnet": {}, "retres": [11, -1],
+        "nodes": [ancestor_node("a"), ancestor_node("b", "a"), ancestor_node("c", "b",
+                  pre_memory=fc)],
+        "edges": [{"from": x, "to": y} for x, y in edges],
+    } | changes  # fmt: skip
+
+
+def test_the_same_graph_in_the_form_of_the_original():
+    """As it stands in PyTorchTNN's form, written by hand."""
+    conv = {
+        "name": "Conv2dCell", "out_channels": 3, "ksize": [2, 2], "padding": "same", "bias": 0.0,
+        "init_dict": {"method": "xavier_normal_"},
+    }  # fmt: skip
+    full = {
+        "name": "FullyConnected", "out_channels": 4, "bias": 0.1, "activation": None,
+        "init_dict": {"method": "trunc_normal_", "std": 0.01},
+    }  # fmt: skip
+    rest = {
+        "recurrent_cell": {"name": "TimeDecayRecurrentCell", "tau": 0.5, "trainable": False},
+        "post_memory": {"name": "ActivationLayer", "activation": "ReLU"}, "out_channels": None,
+    }  # fmt: skip
+    wanted = tree(
+        node("a", pre_memory=conv, **rest), node("b", "a", pre_memory=conv, **rest),
+        node("c", "b", pre_memory=full, **rest),
+        edges=[("a", "b"), ("b", "a"), ("b", "c"), ("a", "c")],
+    )  # fmt: skip
+    given = ancestor()
+    before = copy.deepcopy(given)
+    assert from_peer(given) == from_peer(wanted)
+    assert given == before
+    assert from_peer(given).input_shape == (2, 5, 4)
+    assert from_peer(given, input_shape=(7, 6, 5)).input_shape == (7, 6, 5)
+    assert unroll(TemporalGraph(from_peer(given)), torch.rand(2, 3, 2, 5, 4)).output.shape == (2, 4)
+
+
+def replaced(k, **changes):
+    given = ancestor()
+    given["nodes"][k] = given["nodes"][k] | changes
+    return given
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (replaced(1, harbor={"function": "sum"}), ["node b: harbor"]),
+        (replaced(1, state_init={"function": "ones"}), ["node b: state_init"]),
+        (replaced(1, memory={"function": "gru"}), ["node b: memory", "time decay"]),
+        (replaced(1, memory={"function": "memory", "decay": 1}), ["node b: memory", "'decay'"]),
+        (replaced(1, pre_memory=[{"function": "lrn"}]), ["node b: pre_memory[0]", "'lrn'"]),
+        (replaced(1, pre_memory=[{"function": "fc"}]), ["node b: pre_memory[0]", "out_depth"]),
+        (replaced(1, pre_memory=["relu"]), ["node b: pre_memory[0]", "not a mapping"]),
+        (replaced(1, shape_form="a"), ["node b", "'shape_form'", "'shape_from'"]),
+        (replaced(0, shape=[5, 4]), ["shape", "give input_shape"]),
+        (ancestor(edges=[{"from": "a", "to": "d"}]), ["edges", "'d'"]),
+        (ancestor(edges=[{"from": "a", "to": "b"}]), ["edges", "no other reads"]),
+    ],
+)
+def test_mistakes_in_the_form_of_the_original_are_named(given, words):
+    with pytest.raises(InputError) as caught:
+        TemporalGraph(from_peer(given))
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+# --- published numbers of parameters ------------------------------------------------------------
+
+# node, parameters without its cell, channels: worked out from kernels and widths.
+PUBLISHED = {
+    "conv1": (11_616, 96), "conv2": (376_960, 128), "conv3": (917_760, 256),
+    "conv4": (1_376_640, 384), "conv5": (983_424, 384), "conv6": (393_472, 256),
+    "fc7": (18_875_392, 1024), "fc8": (524_800, 512),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "maps", "biases", "norms"),
+    # A 2 x 2 kernel on C channels: 4 maps C^2 + biases C, and norms C with layer norm.
+    [("ugrnn", 4, 2, 4), ("gru", 6, 3, 6), ("lstm", 8, 4, 10), ("intersection", 8, 4, 8)],
+)
+def test_every_node_has_the_published_number_of_parameters(cell, maps, biases, norms, norm):
+    with torch.device("meta"):
+        graph = TemporalGraph(published_graph("zhuang", cell=cell, layer_norm=norm))
+    for name, (own, c_) in PUBLISHED.items():
+        inner = maps * 4 * c_**2 + (biases + norms * norm) * c_ if name.startswith("conv") else 0
+        assert sum(p.numel() for p in graph.nodes[name].parameters()) == own + inner
+
+
+TOTALS = {  # cell -> the published total of encoder, addnet and classifier over 117 classes
+    "time_decay": 24_570_205, "ugrnn": 31_798_549, "gru": 35_412_725, "lstm": 39_026_901,
+    "intersection": 39_038_933,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", TOTALS)
+def test_with_their_readout_the_graphs_have_the_published_totals(cell):
+    options = {"layer_norm": True} if cell == "intersection" else {}
+    with torch.device("meta"):
+        graph = TemporalGraph(published_graph("zhuang", cell=cell, **options))
+    widths = (512, 1024, 512, 117)
+    readout = sum(a * b + b for a, b in itertools.pairwise(widths))
+    linear = 512 * 117 + 117
+    own = sum(p.numel() for p in graph.parameters())
+    assert own + readout == TOTALS[cell]
+    assert own + linear == TOTALS[cell] - 1_050_112  # the published ones with a linear read-out
+
+
+def test_resnet_18_of_the_tactile_models():
+    spec = published_graph("resnet18")
+    readout = m.Sequence(modules=(m.AdaptiveAvgPool(size=1), m.Full(units=512)))
+    spec = replace(
+        spec,
+        nodes=tuple(replace(n, post=readout) if n.name == "readout" else n for n in spec.nodes),
+    )
+    with torch.device("meta"):
+        graph = TemporalGraph(spec, (30, 5, 7))
+    assert sum(p.numel() for p in graph.parameters()) == 11_523_840

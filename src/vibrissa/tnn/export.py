@@ -191,7 +191,7 @@ class _Unrolled(nn.Module):
         results: tuple[Tensor, ...] = tuple(found.outputs.values())
         if found.state is not None:
             results += tuple(found.state.tensors().values())
-        return results if len(results) > 1 else results[0]
+        return results[0] if len(results) == 1 else results
 
 
 def _check_carrying(graph: TemporalGraph, gate: object) -> None:

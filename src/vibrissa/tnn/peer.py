@@ -1,6 +1,7 @@
 """Graphs of PyTorchTNN: its JSON configurations, read so that the numbers stay the same.
 
-Weights are in :mod:`vibrissa.tnn.peer_weights`. What it means there and here:
+Weights are in :mod:`vibrissa.tnn.peer_weights`, the format of its TensorFlow original in
+:mod:`vibrissa.tnn.peer_ancestor`. What it means there and here:
 
 ====================================  =============================================
 PyTorchTNN                            here
@@ -20,23 +21,20 @@ drops in silence, are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from vibrissa.core.config import read_yaml
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
-from vibrissa.tnn import cells as c
 from vibrissa.tnn import modules as m
 from vibrissa.tnn.harbor import HarborName, Shape
+from vibrissa.tnn.peer_ancestor import from_ancestor, is_ancestor
+from vibrissa.tnn.peer_cells import CELLS
+from vibrissa.tnn.peer_options import activation, init, known, named, only, pair
 from vibrissa.tnn.spec import STIMULUS, GraphSpec, Node
 
 _HARBORS: Final[dict[str, HarborName]] = {"ResizeConcat": "resize_concat", "Identity": "concat"}
-
-_ACTIVATIONS: Final = {
-    "ELU": "elu", "GELU": "gelu", "Identity": "identity", "LeakyReLU": "leaky_relu",
-    "ReLU": "relu", "SiLU": "silu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Tanh": "tanh",
-}  # fmt: skip
 
 # Other entries at the top, of the code around PyTorchTNN.
 _NOT_OF_THE_GRAPH: Final = ("addnet", "layernum_add", "retres", "sep_num")
@@ -53,7 +51,7 @@ def from_peer(
     input_shape: Shape | None = None,
     num_timesteps: int | None = None,
 ) -> GraphSpec:
-    """Read a configuration of PyTorchTNN.
+    """Read a configuration of PyTorchTNN, or one of its TensorFlow original.
 
     Channels are concatenated as there: the stimulus first, then the predecessors sorted by name as
     text (``conv10`` before ``conv2``). A graph with a ``ReciprocalGatedCell`` is read as its
@@ -70,29 +68,46 @@ def from_peer(
             the node.
     """
     tree = read_yaml(source) if isinstance(source, str | Path) else source
-    origin = str(source) if isinstance(source, str | Path) else "configuration"
     try:
+        _check_form(tree)
+        if is_ancestor(tree):
+            return from_ancestor(tree, input_shape)
         return _Reader(tree, input_shape, num_timesteps).graph()
     except InputError as error:
-        raise InputError(f"{origin}: {error}") from error
+        if isinstance(source, Mapping):
+            raise
+        raise InputError(f"{source}: {error}") from error
+
+
+def _check_form(tree: Any) -> None:
+    """Refuse what is not even built like a configuration, of either form."""
+    if not isinstance(tree, Mapping):
+        raise refuse("configuration", tree, "not a mapping", "give a PyTorchTNN JSON file")
+    for entry, keys in (("nodes", ("name",)), ("edges", ("from", "to"))):
+        if entry not in tree:
+            raise InputError(f"configuration: {entry} is missing; give a file of PyTorchTNN.")
+        parts = tree[entry]
+        if not isinstance(parts, list | tuple):
+            raise refuse(f"configuration: {entry}", parts, "not a list", "give one")
+        for k, part in enumerate(parts):
+            if not isinstance(part, Mapping) or any(key not in part for key in keys):
+                raise refuse(
+                    f"configuration: {entry}[{k}]", part, f"not a mapping with {', '.join(keys)}",
+                    "give one",
+                )  # fmt: skip
 
 
 class _Reader:
     """Reads one configuration."""
 
     def __init__(self, tree: Any, input_shape: Shape | None, steps: int | None) -> None:
-        if not isinstance(tree, Mapping):
-            raise refuse("configuration", tree, "not a mapping", "give a PyTorchTNN JSON file")
-        _known("configuration", tree, (
+        known("configuration", tree, (
             "nodes", "edges", "input_nodes", "output_node", "input_shape", "num_timesteps",
             "ff_order", *_NOT_OF_THE_GRAPH,
         ))  # fmt: skip
-        for entry in ("nodes", "edges", "input_nodes", "output_node"):
+        for entry in ("input_nodes", "output_node"):
             if entry not in tree:
-                raise InputError(
-                    f"configuration: {entry} is missing; give a file of PyTorchTNN (those of the "
-                    "TensorFlow original have another form)."
-                )
+                raise InputError(f"configuration: {entry} is missing; give a file of PyTorchTNN.")
         self.tree = tree
         self.input_shape = tuple(input_shape or tree.get("input_shape") or ()) or None
         self.steps = tree.get("num_timesteps") if steps is None else steps
@@ -103,7 +118,8 @@ class _Reader:
             if name not in self.nodes:
                 raise refuse_unknown("edges and input_nodes: node", name, self.nodes)
         self.reciprocal = any(
-            node.get("recurrent_cell", {}).get("name") == "ReciprocalGatedCell"
+            isinstance(cell := node.get("recurrent_cell"), Mapping)
+            and cell.get("name") == "ReciprocalGatedCell"
             for node in self.nodes.values()
         )
 
@@ -120,23 +136,24 @@ class _Reader:
     def _node(self, name: str) -> Node:
         node = self.nodes[name]
         where = f"node {name}"
-        if "harbor_policy" not in node:
-            raise InputError(
-                f"{where}: harbor_policy is missing; give a file of PyTorchTNN (those of the "
-                "TensorFlow original have another form)."
-            )
-        _known(where, node, _NODE_ENTRIES)
+        for entry in ("harbor_policy", "pre_memory", "recurrent_cell", "post_memory"):
+            if not isinstance(node.get(entry), Mapping) or "name" not in node[entry]:
+                raise refuse(
+                    f"{where}: {entry}", node.get(entry), "not a mapping with a name",
+                    "give name: class of PyTorchTNN, and its options",
+                )  # fmt: skip
+        known(where, node, _NODE_ENTRIES)
         read = sorted(source for source, target in self.edges if target == name)
         inputs = ((STIMULUS,) if name in self.entries else ()) + tuple(read)
         harbor = dict(node["harbor_policy"])
-        _known(f"{where}: harbor_policy", harbor, ("name", "interpolation"))
+        known(f"{where}: harbor_policy", harbor, ("name", "interpolation"))
         if harbor.get("interpolation") not in (None, "bilinear"):
             raise refuse(
                 f"{where}: interpolation", harbor["interpolation"], "not bilinear", "use bilinear"
             )
         if harbor["name"] not in _HARBORS:
             raise refuse_unknown(f"{where}: harbor_policy", harbor["name"], _HARBORS)
-        cell = _named(f"{where}: recurrent_cell", node["recurrent_cell"], _CELLS)
+        cell = named(f"{where}: recurrent_cell", node["recurrent_cell"], CELLS)
         return Node(
             name=name,
             inputs=inputs,
@@ -181,23 +198,23 @@ class _Reader:
             "ResidualAdd": self._residual_add,
             "Sequential": self._sequence,
         }
-        return _named(where, tree, readers)
+        return named(where, tree, readers)
 
     def _conv(self, where: str, o: dict[str, Any]) -> m.MemoryConfig:
-        _known(where, o, (
+        known(where, o, (
             "in_channels", "out_channels", "ksize", "stride", "padding", "dilation", "groups",
             "padding_mode", "use_bias", "bias", "init_dict", "dropout", "batchnorm",
             "batchnorm_timevary", "activation", "activation_func_kwargs", "num_timesteps",
         ))  # fmt: skip
-        _only(where, o, "padding_mode", "zeros")
+        only(where, o, "padding_mode", "zeros")
         return m.Conv(
-            channels=o["out_channels"], kernel=_pair(o["ksize"]), stride=_pair(o.get("stride", 1)),
-            padding=_pair(o.get("padding", 0)), dilation=_pair(o.get("dilation", 1)),
+            channels=o["out_channels"], kernel=pair(o["ksize"]), stride=pair(o.get("stride", 1)),
+            padding=pair(o.get("padding", 0)), dilation=pair(o.get("dilation", 1)),
             groups=o.get("groups", 1), **self._companions(where, o),
         )  # fmt: skip
 
     def _full(self, where: str, o: dict[str, Any]) -> m.MemoryConfig:
-        _known(where, o, (
+        known(where, o, (
             "in_channels", "out_channels", "init_dict", "use_bias", "bias", "dropout", "batchnorm",
             "batchnorm_timevary", "activation", "activation_func_kwargs", "num_timesteps",
         ))  # fmt: skip
@@ -217,15 +234,15 @@ class _Reader:
             norm = m.BatchNorm(per_step=per_step, steps=self.steps if per_step else None)
         return {
             "use_bias": use_bias,
-            "init": _init(where, o.get("init_dict")),
+            "init": init(where, o.get("init_dict")),
             "bias": o.get("bias") if use_bias else None,
             "dropout": m.Dropout(rate=rate) if rate else None,
             "batch_norm": norm,
-            "activation": _activation(where, o, None),
+            "activation": activation(where, o, None),
         }
 
     def _residual_add(self, where: str, o: dict[str, Any]) -> m.MemoryConfig:
-        _known(where, o, (
+        known(where, o, (
             "feedforward_func_kwargs", "residual_func_kwargs", "activation",
             "activation_func_kwargs", "num_timesteps", "in_channels", "out_channels",
         ))  # fmt: skip
@@ -236,249 +253,43 @@ class _Reader:
             residual=m.Identity()
             if beside is None
             else self._memory(f"{where}.residual_func_kwargs", beside),
-            activation=_activation(where, o, None),
+            activation=activation(where, o, None),
         )
 
     def _sequence(self, where: str, o: dict[str, Any]) -> m.MemoryConfig:
-        _known(where, o, ("list_of_func_kwargs", "num_timesteps", "in_channels", "out_channels"))
+        known(where, o, ("list_of_func_kwargs", "num_timesteps", "in_channels", "out_channels"))
         parts = enumerate(o["list_of_func_kwargs"])
         return m.Sequence(modules=tuple(self._memory(f"{where}[{k}]", part) for k, part in parts))
 
 
 def _identity(where: str, o: dict[str, Any]) -> m.MemoryConfig:
-    _known(where, o, ("in_channels", "out_channels", "num_timesteps"))
+    known(where, o, ("in_channels", "out_channels", "num_timesteps"))
     return m.Identity()
 
 
 def _activation_layer(where: str, o: dict[str, Any]) -> m.MemoryConfig:
-    _known(where, o, (
+    known(where, o, (
         "activation", "activation_func_kwargs", "num_timesteps", "in_channels", "out_channels",
     ))  # fmt: skip
-    return m.Activation(name=_activation(where, o, "ReLU") or "identity")
+    return m.Activation(name=activation(where, o, "ReLU") or "identity")
 
 
 def _max_pool(where: str, o: dict[str, Any]) -> m.MemoryConfig:
-    _known(where, o, (
+    known(where, o, (
         "ksize", "stride", "padding", "dilation", "return_indices", "ceil_mode", "num_timesteps",
         "in_channels", "out_channels",
     ))  # fmt: skip
-    _only(where, o, "return_indices", False)
+    only(where, o, "return_indices", False)
     stride = o.get("stride")
     return m.MaxPool(
-        kernel=_pair(o["ksize"]), stride=None if stride is None else _pair(stride),
-        padding=_pair(o.get("padding", 0)), dilation=_pair(o.get("dilation", 1)),
+        kernel=pair(o["ksize"]), stride=None if stride is None else pair(stride),
+        padding=pair(o.get("padding", 0)), dilation=pair(o.get("dilation", 1)),
         ceil=o.get("ceil_mode", False),
     )  # fmt: skip
 
 
 def _adaptive_avg_pool(where: str, o: dict[str, Any]) -> m.MemoryConfig:
-    _known(where, o, ("output_size", "flatten", "num_timesteps", "in_channels", "out_channels"))
+    known(where, o, ("output_size", "flatten", "num_timesteps", "in_channels", "out_channels"))
     return m.AdaptiveAvgPool(
-        size=_pair(o.get("output_size", (6, 6))), flatten=o.get("flatten", False)
+        size=pair(o.get("output_size", (6, 6))), flatten=o.get("flatten", False)
     )
-
-
-# --- cells ----------------------------------------------------------------------------------------
-
-_CELL_COMMON: Final = (
-    "input_in_channels", "in_channels", "out_channels", "ksize", "stride", "padding", "dilation",
-    "groups", "use_bias", "bias", "padding_mode", "init_dict", "layernorm", "state_shape",
-    "num_timesteps",
-)  # fmt: skip
-
-
-def _identity_cell(where: str, o: dict[str, Any]) -> c.CellConfig:
-    _known(where, o, ("state_shape", "input_in_channels", "out_channels"))
-    return c.Identity()
-
-
-def _time_decay(where: str, o: dict[str, Any]) -> c.CellConfig:
-    _known(where, o, (
-        "state_shape", "input_in_channels", "out_channels", "init_dict", "tau", "trainable",
-    ))  # fmt: skip
-    _only(where, o, "init_dict", None)
-    return c.TimeDecay(tau=float(o.get("tau", 0.0)), trainable=o.get("trainable", True))
-
-
-def _conv_cell(kind: Any, more: tuple[str, ...] = (), **defaults: Any) -> Any:
-    """Reader of a cell with one kernel; ``more`` of its options are those of the class here."""
-
-    def read(where: str, o: dict[str, Any]) -> c.CellConfig:
-        extra = ("activation", "activation_func_kwargs") if "activation" in defaults else ()
-        _known(where, o, (*_CELL_COMMON, *more, *extra))
-        kernel = _pair(o.get("ksize", defaults.get("ksize", 3)))
-        _keeps_size(where, o, kernel, defaults.get("padding", "same"))
-        _only(where, o, "groups", 1)
-        _only(where, o, "use_bias", True)
-        _only(where, o, "padding_mode", "zeros")
-        options: dict[str, Any] = {
-            "kernel": kernel,
-            "init": _init(where, o.get("init_dict")),
-            "bias": o.get("bias"),
-            "layer_norm": bool(o.get("layernorm", defaults.get("layernorm", False))),
-        }
-        if "activation" in defaults:
-            name = _activation(where, o, defaults["activation"])
-            options["activation"] = name or "identity"
-        if kind in (c.Vanilla, c.ConvBasic):
-            options["channels"] = o.get("out_channels")
-        return kind(**options, **{name: o[name] for name in more if name in o})
-
-    return read
-
-
-def _conv_basic(where: str, o: dict[str, Any]) -> c.CellConfig:
-    for name in ("init_dict", "bias"):
-        _only(where, o, name, None)
-    _only(where, o, "layernorm", False)
-    return _conv_cell(c.ConvBasic, activation="ReLU", padding=0)(where, o)
-
-
-def _reciprocal(where: str, o: dict[str, Any]) -> c.CellConfig:
-    """Its biases of gates and taus, and its inputs to them, have no effect in PyTorchTNN."""
-    kernels = {
-        "tau_kernel": "tau_filter_size", "gate_kernel": "gate_filter_size",
-        "input_kernel": "ff_filter_size", "feedback_kernel": "feedback_filter_size",
-    }  # fmt: skip
-    separable = {
-        "tau_separable": "tau_depth_separable", "gate_separable": "gate_depth_separable",
-        "input_separable": "ff_depth_separable", "feedback_separable": "feedback_depth_separable",
-    }  # fmt: skip
-    same = (
-        "tau_multiplier", "gate_multiplier", "tau_offset", "gate_offset", "feedback_entry",
-        "cell_residual", "out_residual", "residual_to_out_gate", "input_to_cell", "input_to_out",
-        "cell_to_out",
-    )  # fmt: skip
-    functions = {
-        "tau": ("tau_nonlinearity", "Sigmoid"), "gate": ("gate_nonlinearity", "Sigmoid"),
-        "input_activation": ("input_activation", "Identity"),
-        "feedback_activation": ("feedback_activation", "Identity"),
-        "cell_activation": ("cell_activation", "ELU"), "out_activation": ("out_activation", "ELU"),
-    }  # fmt: skip
-    without_effect = (
-        "tau_bias", "gate_bias", "residual_to_cell_tau", "residual_to_cell_gate",
-        "residual_to_out_tau", "input_to_tau", "input_to_gate",
-    )  # fmt: skip
-    _known(where, o, (
-        *_CELL_COMMON, "cell_depth", "res_channels", "fb_channels", "dropout", "batchnorm",
-        "batchnorm_timevary", "cell_tau_filter_size", "in_out_filter_size",
-        "in_out_depth_separable", "ds_repeat", *kernels.values(), *separable.values(), *same,
-        *without_effect, *(name for name, _ in functions.values()),
-        *(f"{name}_kwargs" for name, _ in functions.values()),
-    ))  # fmt: skip
-    kernel = {ours: _pair(o.get(theirs, 3)) for ours, theirs in kernels.items()}
-    apart = {ours: bool(o.get(theirs, False)) for ours, theirs in separable.items()}
-    if kernel["gate_kernel"] == 0:
-        raise refuse(f"{where}: gate_filter_size", [0, 0], "a cell without memory", "use a kernel")
-    if _pair(o.get("cell_tau_filter_size")) not in (None, kernel["tau_kernel"]):
-        raise refuse(
-            f"{where}: cell_tau_filter_size", o["cell_tau_filter_size"],
-            "it has no equal here", "leave it at tau_filter_size",
-        )  # fmt: skip
-    entry = (_pair(o.get("in_out_filter_size", 3)), bool(o.get("in_out_depth_separable", False)))
-    if o.get("input_to_out") and entry != (kernel["input_kernel"], apart["input_separable"]):
-        raise refuse(
-            f"{where}: in_out_filter_size, in_out_depth_separable", entry,
-            "not as ff_filter_size and ff_depth_separable", "make them equal",
-        )  # fmt: skip
-    for name, value in (
-        ("dropout", 0.0), ("batchnorm", None), ("ds_repeat", False), ("stride", 1),
-        ("dilation", 1), ("groups", 1), ("use_bias", True), ("padding", "same"),
-        ("padding_mode", "zeros"),
-    ):  # fmt: skip
-        _only(where, o, name, value)
-    chosen = {
-        ours: _activation(where, o, default, theirs, f"{theirs}_kwargs") or "identity"
-        for ours, (theirs, default) in functions.items()
-    }
-    return c.ReciprocalGated(
-        channels=o["out_channels"], cell_channels=o["cell_depth"],
-        init=_init(where, o.get("init_dict")), bias=o.get("bias"),
-        layer_norm=bool(o.get("layernorm", False)), **kernel, **apart, **chosen,
-        **{name: o[name] for name in same if name in o},
-    )  # fmt: skip
-
-
-_CELLS: Final[dict[str, Callable[[str, dict[str, Any]], c.CellConfig]]] = {
-    "ConvRNNBasicCell": _conv_basic,
-    "GRUCell": _conv_cell(c.GRU, ("forget_bias",), activation="Tanh"),
-    "IdentityCell": _identity_cell,
-    "IntersectionRNNCell": _conv_cell(c.Intersection, ("forget_bias",)),
-    "LSTMCell": _conv_cell(c.LSTM, ("forget_bias",), activation="Tanh"),
-    "ReciprocalGatedCell": _reciprocal,
-    "TimeDecayRecurrentCell": _time_decay,
-    "UGRNNCell": _conv_cell(c.UGRNN, ("forget_bias",)),
-    "VanillaRNNCell": _conv_cell(c.Vanilla, activation="ELU", layernorm=True),
-}
-
-
-# --- small things -----------------------------------------------------------------------------
-
-
-def _named(where: str, tree: Any, readers: Mapping[str, Callable[..., Any]]) -> Any:
-    if not isinstance(tree, Mapping) or "name" not in tree:
-        raise refuse(where, tree, "without a name", "give name: class of PyTorchTNN")
-    name = tree["name"]
-    if name not in readers:
-        raise refuse_unknown(f"{where}: name", str(name), readers)
-    options = {key: value for key, value in tree.items() if key != "name"}
-    try:
-        return readers[name](where, options)
-    except KeyError as error:
-        raise InputError(f"{where}: {error.args[0]} is missing; add it.") from error
-    except InputError as error:
-        text = str(error)
-        raise error if text.startswith("node ") else InputError(f"{where}: {text}") from error
-
-
-def _known(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise refuse_unknown(f"{where}: entry", name, known)
-
-
-def _only(where: str, o: Mapping[str, Any], name: str, *values: Any) -> None:
-    if name in o and o[name] not in values and _pair(o[name]) not in values:
-        raise refuse(
-            f"{where}: {name}", o[name], "it has no equal here", f"leave it at {values[0]!r}"
-        )
-
-
-def _pair(value: Any) -> Any:
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return value[0] if value[0] == value[1] else tuple(value)
-    return value
-
-
-def _keeps_size(where: str, o: Mapping[str, Any], kernel: Any, default: Any) -> None:
-    """State and input maps of these cells must have one size."""
-    _only(where, o, "stride", 1)
-    _only(where, o, "dilation", 1)
-    rows, columns = kernel if isinstance(kernel, tuple) else (kernel, kernel)
-    padding = _pair(o.get("padding", default))
-    both = padding if isinstance(padding, tuple) else (padding, padding)
-    if padding != "same" and (2 * both[0], 2 * both[1]) != (rows - 1, columns - 1):
-        raise refuse(f"{where}: padding", padding, "the maps change their size", "use 'same'")
-
-
-def _init(where: str, tree: Mapping[str, Any] | None) -> m.Init | None:
-    if tree is None:
-        return None
-    options = {key: value for key, value in tree.items() if key != "method"}
-    return m.Init(name=str(tree["method"]).removesuffix("_"), options=options)
-
-
-def _activation(
-    where: str, o: Mapping[str, Any], default: str | None,
-    key: str = "activation", options: str = "activation_func_kwargs",
-) -> str | None:  # fmt: skip
-    name = o.get(key, default)
-    if name is None:
-        return None
-    if name not in _ACTIVATIONS:
-        raise refuse_unknown(f"{where}: {key}", name, _ACTIVATIONS)
-    if name == "GELU" and o.get(options) == {"approximate": "tanh"}:
-        return "gelu_tanh"
-    if o.get(options):
-        raise refuse(f"{where}: {options}", o[options], "it has no equal here", "leave it out")
-    return _ACTIVATIONS[name]
