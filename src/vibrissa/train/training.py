@@ -1,0 +1,406 @@
+"""Train a model on a store: one function, resumable, on one processor or many."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+import yaml
+
+from vibrissa.core.errors import InputError, refuse, require_extra
+from vibrissa.core.files import atomic_path, digest_of_bytes
+from vibrissa.core.manifest import Manifest, to_tree
+from vibrissa.data.cache import CachePolicy
+from vibrissa.data.datamodule import DataModule, LoaderConfig
+from vibrissa.data.store import SweepStore
+from vibrissa.models import build
+from vibrissa.train.config import TrainConfig
+from vibrissa.train.folder import (
+    CHECKPOINTS,
+    RECIPE,
+    WHAT,
+    claim,
+    load_run,
+    read_result,
+    write_result,
+)
+from vibrissa.train.interruption import stop_wishes
+from vibrissa.train.learner import Learner
+from vibrissa.train.loop import LAST, Loop, own_random_state, seed_all
+from vibrissa.train.losing import NonFiniteError, memory_advice, save_batch
+from vibrissa.train.recording import Recorder, check_trackers
+from vibrissa.train.summary import summary
+from vibrissa.train.sync_batch_norm import check_batch, synchronise_batch_norms
+
+NON_FINITE: Final = "non_finite_batch.pt"
+Status = Literal["finished", "stopped", "non-finite"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a training runs here; nothing of it changes what is learned, beyond rounding.
+
+    Attributes:
+        devices: processes on this machine, each with a device of its own.
+        nodes: machines, where a launcher such as SLURM started this on each.
+        accelerator: ``auto``, ``cpu``, ``cuda`` or another that Lightning knows.
+        cache: of decoded sweeps, see :func:`vibrissa.data.cache.open_cache`.
+        threads: how many read ahead; None for the processors there are, at most 4.
+        save_every_s: seconds between checkpoints within an epoch.
+        save_every_steps: steps between them instead.
+        track: ``wandb``, ``mlflow``.
+        quiet: no progress bar.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+    accelerator: str = "auto"
+    cache: CachePolicy = "auto"
+    threads: int | None = None
+    save_every_s: float = 600.0
+    save_every_steps: int | None = None
+    track: tuple[str, ...] = ()
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "nodes", "save_every_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise refuse(name, value, "must be at least 1", "give 1 or more")
+        if not self.save_every_s > 0:
+            raise refuse("save_every_s", self.save_every_s, "not positive", "give some seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came of a training.
+
+    Attributes:
+        folder: of the run.
+        status: ``finished``, ``stopped`` (it can go on) or ``non-finite``.
+        message: one sentence.
+        tree: all of ``result.json``.
+        repeated: it had ended before, and nothing was done now.
+    """
+
+    folder: Path
+    status: Status
+    message: str
+    tree: Mapping[str, Any]
+    repeated: bool = False
+
+    @property
+    def scores(self) -> Mapping[str, Any] | None:
+        """Part -> metric -> value and intervals, of the best epoch; None unless finished."""
+        return self.tree.get("scores")
+
+
+def train(
+    config: TrainConfig,
+    store: SweepStore | Path | str,
+    out: Path | str,
+    *,
+    options: RunOptions | None = None,
+) -> RunResult:
+    """Train, or go on with what was begun in ``out``; what has ended is not repeated.
+
+    Ctrl-C or SIGTERM ends it after the step under way, with a checkpoint; the same call then goes
+    on, to the same weights as without the break (to the bit on CPUs).
+
+    Args:
+        config: what to do.
+        store: the sweeps, with the split that the configuration names.
+        out: the run folder.
+        options: how to run it here.
+
+    Raises:
+        InputError: the store, the configuration and the folder do not fit each other, a checkpoint
+            is damaged, or memory ran out.
+        MissingExtraError: Lightning or a tracker is not installed.
+    """
+    settings = options or RunOptions()
+    require_extra("lightning", "train", "training")
+    check_trackers(settings.track)
+    data = _data(config, store, settings, rank=0, world_size=1)
+    check_data(config, data)
+    if settings.devices * settings.nodes > 1:
+        check_batch(config.data.batch_size, settings.devices * settings.nodes)
+    folder = Path(out)
+    manifest = _manifest(config, data)
+    begun = claim(folder, manifest)
+    known = read_result(folder)
+    if begun and known is not None and known["status"] != "stopped":
+        return _result(folder, known, repeated=True)
+    if not begun:
+        _write_recipe(folder, config)
+    data.normalisation  # noqa: B018  (measured once, and kept, before processes start)
+    job = _Job(config=config, store=data.store.path, folder=folder, options=settings)
+    with stop_wishes(), memory_advice(config.data.batch_size, config.accumulate):
+        _launch(job)
+    tree = read_result(folder)
+    assert tree is not None
+    return _result(folder, tree)
+
+
+def _result(folder: Path, tree: Mapping[str, Any], *, repeated: bool = False) -> RunResult:
+    return RunResult(
+        folder=folder, status=tree["status"], message=tree["message"], tree=tree, repeated=repeated
+    )
+
+
+# --- before ----------------------------------------------------------------------------------
+
+
+def _data(
+    config: TrainConfig, store: SweepStore | Path | str, options: RunOptions, *,
+    rank: int, world_size: int,
+) -> DataModule:  # fmt: skip
+    loaders = LoaderConfig(
+        batch_size=config.data.batch_size,
+        eval_batch_size=config.data.eval_batch_size,
+        seed=config.seed,
+        drop_last=config.data.drop_last,
+        cache=options.cache,
+        threads=options.threads,
+        pin_memory=torch.cuda.is_available() and options.accelerator != "cpu",
+    )
+    return DataModule(
+        store, config.data.split, loaders, preprocessing=config.data.preprocessing,
+        rank=rank, world_size=world_size, quiet=options.quiet,
+    )  # fmt: skip
+
+
+def check_data(config: TrainConfig, data: DataModule) -> None:
+    """Refuse data that a configuration does not fit.
+
+    Raises:
+        InputError: another number of classes, or classes that are tested and not trained.
+    """
+    if config.n_classes is not None and config.n_classes != data.n_classes:
+        raise refuse(
+            "n_classes", config.n_classes, f"the store {data.store.path} has {data.n_classes}",
+            "leave it out, or give a store with that many",
+        )  # fmt: skip
+    supervised = config.objective.build
+    if getattr(supervised, "__qualname__", "").startswith("Supervised"):
+        gap = untrained(data)
+        if gap:
+            some = ", ".join(gap[:5]) + (f" and {len(gap) - 5} more" if len(gap) > 5 else "")
+            raise refuse(
+                "split", data.split.name,
+                f"classes to be tested have no sweeps to train with ({some})",
+                "choose another split, or a self-supervised objective",
+            )  # fmt: skip
+
+
+def untrained(data: DataModule) -> tuple[str, ...]:
+    """Classes with sweeps in the validation or test part, and none in training."""
+    codes = data.split.codes(data.store.table)
+    labels = data.store.table["label_index"].to_numpy()
+    asked = np.unique(labels[codes > 0]).tolist()
+    return tuple(data.labels[k] for k in asked if data.labels[k] not in data.trained_labels)
+
+
+def _manifest(config: TrainConfig, data: DataModule) -> Manifest:
+    tree = config.to_tree()
+    split = digest_of_bytes(data.split.codes(data.store.table).tobytes())
+    inputs = {"store": data.store.digest, f"split {config.data.split}": split}
+    return Manifest.of(WHAT, tree, seed=config.seed, inputs=inputs)
+
+
+def _write_recipe(folder: Path, config: TrainConfig) -> None:
+    with atomic_path(folder / RECIPE) as temporary:
+        text = yaml.safe_dump(config.to_tree(), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    config: TrainConfig
+    store: Path
+    folder: Path
+    options: RunOptions
+
+
+def _launch(job: _Job) -> None:
+    """Start as many processes as are wanted, and train in each."""
+    with _quiet_lightning():
+        from lightning.fabric import Fabric
+        from lightning.fabric.strategies.ddp import DDPStrategy
+
+        options = job.options
+        strategy: Any = "auto"
+        if options.devices * options.nodes > 1:
+            started = any(name in os.environ for name in ("LOCAL_RANK", "SLURM_PROCID"))
+            strategy = DDPStrategy(
+                start_method="popen" if started else "spawn",
+                find_unused_parameters=True,
+                broadcast_buffers=False,
+            )
+        bf16 = job.config.precision == "bf16"
+        try:
+            fabric = Fabric(
+                accelerator=options.accelerator, devices=options.devices,
+                num_nodes=options.nodes, strategy=strategy,
+                precision="bf16-mixed" if bf16 else "32-true",
+            )  # fmt: skip
+        except (ValueError, RuntimeError, ImportError, TypeError) as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise InputError(
+                f"accelerator = {options.accelerator!r}, devices = {options.devices}: cannot be "
+                f"had here ({text}); choose others."
+            ) from error
+        try:
+            launch: Any = fabric.launch
+            launch(_process, job)
+        except Exception as error:
+            found = re.search(r"vibrissa\.core\.errors\.\w+: (.*)", str(error))
+            if found is None or not type(error).__name__.startswith("Process"):
+                raise
+            raise InputError(found[1]) from error
+
+
+@contextmanager
+def _quiet_lightning() -> Any:
+    """Lightning without its notes on hardware and its hints."""
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*find_unused_parameters=True.*")
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _process(fabric: Any, job: _Job) -> None:
+    """Train in one process; the first of them writes down what came of it."""
+    config, options = job.config, job.options
+    with _quiet_lightning(), own_random_state(), stop_wishes() as wish:
+        data = _data(
+            config, job.store, options, rank=fabric.global_rank, world_size=fabric.world_size
+        )
+        learner = make_learner(config, data)
+        if config.sync_batch_norm and fabric.world_size > 1:
+            synchronise_batch_norms(learner)
+        loop = Loop(
+            fabric, config, learner, data, job.folder,
+            card=card_of(config, data), wish=wish, save_every_s=options.save_every_s,
+            save_every_steps=options.save_every_steps,
+            quiet=options.quiet or fabric.global_rank > 0,
+        )  # fmt: skip
+        last = job.folder / CHECKPOINTS / LAST
+        if last.is_file():
+            loop.restore(last)
+        fabric.barrier()
+        recorder = None
+        if fabric.is_global_zero:
+            recorder = Recorder(
+                job.folder, trackers=options.track, config=config.to_tree(),
+                from_epoch=loop.place.epoch,
+            )  # fmt: skip
+        status, message = _run(loop, recorder, fabric, job)
+        if recorder is not None:
+            recorder.close()
+            tree = summary(loop, status, message, job.folder, quiet=options.quiet)
+            write_result(job.folder, tree)
+        fabric.barrier()
+
+
+def _run(loop: Loop, recorder: Recorder | None, fabric: Any, job: _Job) -> tuple[str, str]:
+    config = job.config
+    try:
+        ended = loop.run(recorder)
+    except NonFiniteError as error:
+        place = loop.place
+        name = NON_FINITE if fabric.world_size == 1 else f"{fabric.global_rank}_{NON_FINITE}"
+        if fabric.world_size == 1 or not math.isfinite(error.value) or fabric.is_global_zero:
+            save_batch(job.folder / name, error, place.epoch + 1, place.step + 1)
+        return "non-finite", (
+            f"The {error.what} was not finite in step {place.step + 1} (epoch {place.epoch + 1}); "
+            f"the batch is in {job.folder / name}; choose a lower lr, clip_norm, or fp32."
+        )
+    place = loop.place
+    if ended and place.epoch < config.epochs:
+        return "finished", f"Ended after {place.epoch} epochs, {config.patience} without a better."
+    if ended:
+        return "finished", f"Trained for {config.epochs} epochs, {place.step} steps."
+    return "stopped", (
+        f"Stopped by {loop.wish.by or 'another process'} after {place.step} of "
+        f"{config.epochs * len(loop.loader)} steps; the same command goes on from there."
+    )
+
+
+def make_learner(config: TrainConfig, data: DataModule) -> Learner:
+    """Model and objective with their first weights, which follow from the seed.
+
+    Raises:
+        InputError: they do not fit the data or each other, or weights to start with do not fit.
+    """
+    model = build(
+        config.model, n_classes=data.n_classes, input_shape=data.input_shape, seed=config.seed
+    )
+    seed_all(config.seed, "objective")
+    objective = config.objective.build(
+        model.n_features, model.n_steps, data.n_classes, data.input_shape, len(data.store)
+    )
+    if objective.uses_decoder and model.n_classes is None:
+        raise refuse(
+            "model", model.name, "it has no decoder, which a supervised objective trains",
+            "choose decoder linear or mlp",
+        )  # fmt: skip
+    if config.start is not None:
+        begin_with(model, config.start)
+    return Learner(model, objective)
+
+
+def begin_with(model: Any, folder: Path) -> None:
+    """Take encoder and attender of a run, and its decoder where names and shapes fit.
+
+    Raises:
+        InputError: no such run, or encoder or attender differ.
+    """
+    there = load_run(folder).model.state_dict()
+    own = model.state_dict()
+    fits: Callable[[str], bool] = lambda n: n in there and there[n].shape == own[n].shape  # noqa: E731
+    body = [name for name in own if not name.startswith("decoder.")]
+    odd = [name for name in body if not fits(name)]
+    odd += [n for n in there if n not in own and not n.startswith("decoder.")]
+    if odd:
+        raise refuse(
+            "start", str(folder), f"it holds another model ({odd[0]} differs)",
+            f"give a run of {model.name}, or leave it out",
+        )  # fmt: skip
+    head = [name for name in own if name.startswith("decoder.")]
+    taken = body + (head if all(fits(name) for name in head) else [])
+    model.load_state_dict({name: there[name] for name in taken}, strict=False)
+
+
+def card_of(config: TrainConfig, data: DataModule) -> dict[str, Any]:
+    """What a checkpoint says of its model."""
+    return {
+        "recipe": config.to_tree(),
+        "n_classes": data.n_classes,
+        "labels": list(data.labels),
+        "input_shape": list(data.input_shape),
+        "preprocessing": to_tree(config.data.preprocessing),
+        "normalisation": data.normalisation.to_dict(),
+    }
