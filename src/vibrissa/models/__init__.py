@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from vibrissa.models.parts import attenders as attenders
     from vibrissa.models.parts import decoders as decoders
     from vibrissa.models.parts import encoders as encoders
+    from vibrissa.models.published import ZooEntry as ZooEntry
+    from vibrissa.models.published import published_model as published_model
+    from vibrissa.models.published import zoo as zoo
 
 _MODULE_OF = {
     "EAD": "ead",
     "EADConfig": "ead",
+    "ZooEntry": "published",
     "attenders": "building",
     "build": "building",
     "config_of": "building",
     "decoders": "building",
     "encoders": "building",
+    "published_model": "published",
+    "zoo": "published",
 }
 
 

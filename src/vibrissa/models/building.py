@@ -9,10 +9,12 @@ import torch
 
 import vibrissa.models.attender
 import vibrissa.models.decoder
-import vibrissa.models.encoder  # noqa: F401  (the parts register themselves)
+import vibrissa.models.encoder
+import vibrissa.models.own  # noqa: F401  (the parts register themselves)
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.seeds import integer_seed
 from vibrissa.models.ead import EAD, EADConfig
+from vibrissa.models.own import OwnAttender, OwnDecoder, OwnEncoder, is_target
 from vibrissa.models.parts import (
     INPUT_SHAPE,
     SIZES,
@@ -57,7 +59,9 @@ def config_of(model: str | EADConfig) -> EADConfig:
 
     ``encoder``, ``encoder+attender`` or ``encoder+attender+decoder``; the attender is ``none`` and
     the decoder ``linear`` if left out. ``tiny:`` or ``small:`` before it makes it narrow. ``@`` and
-    steps after the decoder say which it reads: ``mlp@all``, ``linear@5,10,21``.
+    steps after the decoder say which it reads: ``mlp@all``, ``linear@5,10,21``. A part from your
+    own file is ``module:Class`` or ``./file.py:Class`` (see :mod:`vibrissa.models.own`). The name
+    of a published model (see :func:`vibrissa.models.published.zoo`) stands for its parts.
 
     Raises:
         InputError: a part is unknown, or there are too many.
@@ -66,6 +70,10 @@ def config_of(model: str | EADConfig) -> EADConfig:
         return model
     if not isinstance(model, str) or not model.strip():
         raise refuse("model", model, "not a name", "give one, for instance inter_ln+gpt+linear")
+    from vibrissa.models.published import zoo
+
+    if model.strip() in zoo():
+        return zoo()[model.strip()].model
     size, text = _size(model.strip())
     parts = [part.strip() for part in text.split("+")]
     if len(parts) > 3:
@@ -73,8 +81,8 @@ def config_of(model: str | EADConfig) -> EADConfig:
     parts += ["none", "linear"][len(parts) - 1 :]
     try:
         return EADConfig(
-            encoder=_part(encoders, parts[0], size),
-            attender=_part(attenders, parts[1], size),
+            encoder=_part(encoders, parts[0], size, OwnEncoder),
+            attender=_part(attenders, parts[1], size, OwnAttender),
             decoder=_decoder(parts[2], size),
         )
     except InputError as error:
@@ -97,6 +105,8 @@ def name_of(config: EADConfig) -> str:
 
 
 def _named(registry: Any, part: PartConfig, size: str) -> str:
+    if isinstance(part, OwnEncoder | OwnAttender | OwnDecoder):
+        return f"{part.target}({','.join(part.options)})" if part.options else part.target
     name = registry.name_of(part)
     plain = type(part).of_size(size)
     steps = getattr(part, "steps", None)
@@ -111,13 +121,17 @@ def _size(model: str) -> tuple[str, str]:
     return (head, rest) if colon and head in SIZES else ("published", model)
 
 
-def _part(registry: Any, name: str, size: str) -> Any:
+def _part(registry: Any, name: str, size: str, own: Any) -> Any:
+    if is_target(name):
+        return own(target=name)
     return registry.get(name).of_size(size)
 
 
 def _decoder(text: str, size: str) -> Any:
+    if is_target(text):
+        return OwnDecoder(target=text)
     name, at, steps = text.partition("@")
-    config = _part(decoders, name, size)
+    config = _part(decoders, name, size, OwnDecoder)
     if not at:
         return config
     if not hasattr(config, "steps"):

@@ -5,7 +5,7 @@ Reference: Chung et al. 2025, arXiv 2505.18361, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from vibrissa.models.attender import NoAttender
 from vibrissa.models.decoder import Linear
 from vibrissa.models.parts import (
     INPUT_SHAPE,
+    OWN,
     AttenderConfig,
     DecoderConfig,
     EncoderConfig,
@@ -31,7 +32,7 @@ from vibrissa.models.parts import (
     encoders,
     pick,
 )
-from vibrissa.tnn.trees import read_config, write_config
+from vibrissa.tnn.trees import MEMBER, read_config, write_config
 
 FAMILIES: Final = {EncoderConfig: encoders, AttenderConfig: attenders, DecoderConfig: decoders}
 
@@ -45,6 +46,9 @@ class EADConfig:
         encoder: inter_ln
         attender: {type: gpt, n_layers: 4}
         decoder: {type: mlp, steps: all}
+
+    A part from your own file is ``./my_encoder.py:MyEncoder``, or that under ``type`` beside its
+    options.
 
     Attributes:
         encoder: from the whisker grid to features.
@@ -83,6 +87,8 @@ class EADConfig:
         Raises:
             InputError: an entry is unknown, missing or wrong, named by its place.
         """
+        if isinstance(tree, Mapping):
+            tree = {key: _own(value) for key, value in tree.items()}
         return read_config(cls, tree, FAMILIES, origin)
 
     @classmethod
@@ -100,6 +106,18 @@ class EADConfig:
         from vibrissa.models.building import name_of
 
         return name_of(self)
+
+
+def _own(tree: Any) -> Any:
+    """A part that stands as ``module:Class``, written out."""
+    from vibrissa.models.own import is_target
+
+    if is_target(tree):
+        return {MEMBER: OWN, "target": tree}
+    if isinstance(tree, Mapping) and is_target(tree.get(MEMBER)):
+        options = {key: value for key, value in tree.items() if key != MEMBER}
+        return {MEMBER: OWN, "target": tree[MEMBER], "options": options}
+    return tree
 
 
 def _names(base: type) -> tuple[str, ...]:

@@ -32,13 +32,27 @@ SIZES: Final[tuple[Size, ...]] = ("tiny", "small", "published")
 INPUT_SHAPE: Final[InputShape] = (22, 30, 5, 7)
 """Of the published models: 22 steps of 5 sub-frames with 6 forces and moments, 5 x 7 whiskers."""
 
-encoders: Final[Registry[type[EncoderConfig]]] = Registry("encoders")
+T = TypeVar("T")
+
+OWN: Final = "own"
+"""Name in files of a part from outside; see :mod:`vibrissa.models.own`."""
+
+
+class Parts(Registry[T]):
+    """A family of parts; that for parts from outside, which needs to be told which, is not listed
+    among the names."""
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in super().names() if name != OWN)
+
+
+encoders: Final[Parts[type[EncoderConfig]]] = Parts("encoders")
 """Name -> a configuration class of encoders."""
 
-attenders: Final[Registry[type[AttenderConfig]]] = Registry("attenders")
+attenders: Final[Parts[type[AttenderConfig]]] = Parts("attenders")
 """Name -> a configuration class of attenders."""
 
-decoders: Final[Registry[type[DecoderConfig]]] = Registry("decoders")
+decoders: Final[Parts[type[DecoderConfig]]] = Parts("decoders")
 """Name -> a configuration class of decoders."""
 
 P = TypeVar("P", bound="PartConfig")

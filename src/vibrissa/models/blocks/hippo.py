@@ -19,9 +19,9 @@ def legs(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         A (n, n): -sqrt((2i+1)(2j+1)) below the diagonal, -(i+1) on it, 0 above. B (n,):
         sqrt(2i+1).
     """
-    b: NDArray[np.float64] = np.sqrt(2 * np.arange(n, dtype=np.float64) + 1)
-    a: NDArray[np.float64] = -np.tril(np.outer(b, b), -1) - np.diag(np.arange(n) + 1.0)
-    return a, b
+    b = np.sqrt(2 * np.arange(n) + 1).astype(np.float64)
+    a = -np.tril(np.outer(b, b), -1) - np.diag(np.arange(n) + 1.0)
+    return a.astype(np.float64), b
 
 
 @cache
