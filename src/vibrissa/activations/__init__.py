@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vibrissa.activations.adapter import ModuleAdapter as ModuleAdapter
     from vibrissa.activations.checks import KINDS as KINDS
     from vibrissa.activations.container import Activations as Activations
+    from vibrissa.activations.evaluating import weights_digest as weights_digest
     from vibrissa.activations.extractor import extract as extract
-    from vibrissa.activations.extractor import weights_digest as weights_digest
     from vibrissa.activations.files import ActivationsFile as ActivationsFile
     from vibrissa.activations.stimuli import StimulusSet as StimulusSet
     from vibrissa.activations.stimuli import choose_stimuli as choose_stimuli
@@ -33,7 +33,7 @@ _MODULE_OF = {
     "condition_name": "stimuli",
     "extract": "extractor",
     "rodgers6": "stimuli",
-    "weights_digest": "extractor",
+    "weights_digest": "evaluating",
 }
 
 

@@ -106,14 +106,14 @@ def checked_times(name: str, times: Any, steps: int) -> np.ndarray:
 
 
 def checked_metadata(metadata: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
-    """Columns (stimulus,) of float64, int64, bool or text.
+    """Columns (stimulus,) of float64, int64, bool or text, sorted by name.
 
     Raises:
         InputError: another kind or length, or a bad name.
     """
     columns: dict[str, np.ndarray] = {}
-    for name, given in metadata.items():
-        checked_words("metadata", (name,))
+    for name in sorted(checked_words("metadata", tuple(metadata)) if metadata else ()):
+        given = metadata[name]
         if "/" in name or name == ".":
             raise refuse("metadata", name, "no name for a column", "leave out slashes")
         values = np.asarray(given)

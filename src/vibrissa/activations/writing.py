@@ -117,7 +117,7 @@ class ActivationsWriter:
                 times_s=times,
             )
             self._written[name] = 0
-            self._create(self._headers[name])
+            self._create(self._headers[name], len(values))
         header, start = self._headers[name], self._written[name]
         stop = start + len(values)
         if values.shape[1:] != header.shape[1:] or stop > header.shape[0]:
@@ -128,9 +128,9 @@ class ActivationsWriter:
         self._file[f"layers/{header.place}"][start:stop] = values
         self._written[name] = stop
 
-    def _create(self, header: LayerHeader) -> None:
+    def _create(self, header: LayerHeader, block: int) -> None:
         self._file["layers"].create_dataset(
-            header.place, shape=header.shape, dtype="<f4", chunks=_chunks(header.shape),
+            header.place, shape=header.shape, dtype="<f4", chunks=_chunks(header.shape, block),
             compression="gzip", compression_opts=1, shuffle=True,
         )  # fmt: skip
 
@@ -210,13 +210,15 @@ def save(activations: Activations, path: Path) -> Path:
     return path
 
 
-def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Some stimuli each, so that one stimulus or all of them are read at little cost."""
-    stimuli, time, units = shape
+def _chunks(shape: tuple[int, ...], block: int) -> tuple[int, ...]:
+    """Some stimuli each, so that one stimulus or all of them are read at little cost; blocks are
+    made of whole chunks, so that none is written twice."""
+    _, time, units = shape
     each = 4 * time * units
     if each > _LARGEST_CHUNK_BYTES:
         return (1, 1, min(units, _LARGEST_CHUNK_BYTES // 4))
-    return (max(1, min(stimuli, _CHUNK_BYTES // each)), time, units)
+    most = max(1, min(block, _CHUNK_BYTES // each))
+    return (next(n for n in range(most, 0, -1) if block % n == 0), time, units)
 
 
 def _write_text(file: Any, name: str, values: Sequence[str]) -> None:
