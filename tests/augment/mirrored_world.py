@@ -1,4 +1,4 @@
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
 """Whole scenes, whiskers and head mirrored, or played backward: what augmentations must equal."""
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import torch
 from vibrissa.data.preprocessing import Preprocessing
 from vibrissa.data.resampling import Recording
 from vibrissa.morphology.array import WhiskerArray
-from vibrissa.morphology.placement import HeadPose
 from vibrissa.morphology.whisker import Whisker
 from vibrissa.objects.tactile_object import TactileObject
 from vibrissa.simulation.engine import RodEngine
-from vibrissa.simulation.motion import UniformMotion
-from vibrissa.simulation.scene import PlacedObject, Scene, SolverConfig, still
+from vibrissa.simulation.motion import SampledMotion, UniformMotion
+from vibrissa.simulation.scene import PlacedObject, Scene, SolverConfig
 from vibrissa.simulation.sweep import rotate_loads
 
 AXES = "xyz"  # of the world: right, rostral, dorsal
@@ -108,9 +107,21 @@ def model_input(
     return torch.from_numpy(preprocessing.apply(loads, array.names))
 
 
-def published_head() -> UniformMotion:
-    """The head of the passive sweeps."""
-    return still(HeadPose.published_passive())
+def backward_and_forward(scene: Scene, depth_mm: float) -> Scene:
+    """The objects of a scene go ``depth_mm`` along their way and back, in one second, smoothly."""
+    times = np.linspace(0.0, 1.0, 41)
+    way = depth_mm / 2.0 * (1.0 - np.cos(2.0 * np.pi * times))
+    objects = []
+    for placed in scene.objects:
+        velocity = placed.motion.velocity_mm_per_s
+        along = velocity / np.linalg.norm(velocity)
+        motion = SampledMotion(
+            times_s=times,
+            positions_mm=placed.motion.position_mm + way[:, None] * along,
+            rotations=np.broadcast_to(placed.motion.rotation, (len(times), 3, 3)),
+        )
+        objects.append(replace(placed, motion=motion))
+    return replace(scene, objects=tuple(objects), duration_s=1.0, window_s=None)
 
 
 def deviations(one: torch.Tensor, two: torch.Tensor) -> np.ndarray:
@@ -127,3 +138,14 @@ def deviations(one: torch.Tensor, two: torch.Tensor) -> np.ndarray:
     largest = peak.amax(dim=2, keepdim=True)
     touched = peak > 1e-3 * largest
     return (off[touched] / peak[touched]).numpy()
+
+
+def samples_off(truth: torch.Tensor, other: torch.Tensor, share: float) -> float:
+    """Share of the samples (time, touched place, force or moment) that deviate by more than this
+    share of the place's peak."""
+    shape = (len(truth), 110, 2, 3, 35)
+    a, b = truth.double().reshape(shape), other.double().reshape(shape)
+    peak = a.norm(dim=3).amax(dim=1, keepdim=True)
+    off = (a - b).norm(dim=3)
+    touched = (peak > 1e-3 * peak.amax(dim=3, keepdim=True)).expand(off.shape)
+    return float((off > share * peak)[touched].double().mean())

@@ -32,6 +32,7 @@ from vibrissa.augment.symmetry import (
 )
 from vibrissa.augment.variation import Gain, Noise, Scaling, TimeShift, WhiskerDropout, scale
 from vibrissa.core.config import TREE_TYPE
+from vibrissa.core.errors import refuse_unknown
 from vibrissa.core.registry import Registry
 
 __all__ = ["Compose", "GridRotation", "augmentations", "make_augmentation", "pipelines", "tactile"]
@@ -113,6 +114,8 @@ def make_augmentation(tree: object, origin: str = "augmentation") -> Augmentatio
     """
     if isinstance(tree, str) and tree in pipelines:
         return pipelines.get(tree)
+    if isinstance(tree, str) and tree not in augmentations:
+        raise refuse_unknown(origin, tree, (*pipelines.names(), *augmentations.names()))
     if isinstance(tree, list | tuple):
         parts = tuple(make_augmentation(part, f"{origin}[{k}]") for k, part in enumerate(tree))
         return Compose(parts=parts)
