@@ -9,22 +9,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vibrissa.neural.clock import ClockCheck as ClockCheck
+    from vibrissa.neural.clock import check_clock as check_clock
     from vibrissa.neural.conditions import CONDITIONS as CONDITIONS
     from vibrissa.neural.conditions import ordered_conditions as ordered_conditions
+    from vibrissa.neural.mapping import RecordingMapping as RecordingMapping
+    from vibrissa.neural.nwb import find_recordings as find_recordings
+    from vibrissa.neural.nwb import read_published as read_published
+    from vibrissa.neural.nwb import read_recording as read_recording
+    from vibrissa.neural.nwb import read_sessions as read_sessions
+    from vibrissa.neural.raw import RawSession as RawSession
+    from vibrissa.neural.selecting import TrialRules as TrialRules
+    from vibrissa.neural.selecting import session_of as session_of
     from vibrissa.neural.session import Session as Session
     from vibrissa.neural.synth import SynthConfig as SynthConfig
     from vibrissa.neural.synth import synth_sessions as synth_sessions
     from vibrissa.neural.synth import synth_truth as synth_truth
+    from vibrissa.neural.synth_nwb import write_synth as write_synth
+    from vibrissa.neural.synth_recording import synth_recordings as synth_recordings
     from vibrissa.neural.synth_truths import SynthTruth as SynthTruth
+    from vibrissa.neural.windows import windows as windows
 
 _MODULE_OF = {
     "CONDITIONS": "conditions",
+    "ClockCheck": "clock",
+    "RawSession": "raw",
+    "RecordingMapping": "mapping",
     "Session": "session",
     "SynthConfig": "synth",
     "SynthTruth": "synth_truths",
+    "TrialRules": "selecting",
+    "check_clock": "clock",
+    "find_recordings": "nwb",
     "ordered_conditions": "conditions",
+    "read_published": "nwb",
+    "read_recording": "nwb",
+    "read_sessions": "nwb",
+    "session_of": "selecting",
+    "synth_recordings": "synth_recording",
     "synth_sessions": "synth",
     "synth_truth": "synth",
+    "windows": "windows",
+    "write_synth": "synth_nwb",
 }
 
 

@@ -87,9 +87,9 @@ class SynthConfig:
     spoil_fraction: float = 0.05
     opto_fraction: float = 0.0
     shaping_trials: int = 3
-    contacts: float = 6.0
+    contacts: float = 8.0
     contact_effect: float = 0.0
-    contact_share: float = 0.3
+    contact_share: float = 0.05
     recording_start_s: float = 10.0
     clock_shift_s: float = 0.0
     gaps: int = 0
