@@ -55,6 +55,25 @@ def _registry(module: str, attribute: str) -> Callable[[], dict[str, str]]:
     return members
 
 
+def _costs(function: str) -> Callable[[], dict[str, str]]:
+    """Parts or models with their parameters and cost."""
+
+    def members() -> dict[str, str]:
+        summary = import_module("vibrissa.models.summary")
+        return {name: cost.line for name, cost in getattr(summary, function)().items()}
+
+    return members
+
+
+def _zoo() -> dict[str, str]:
+    found = import_module("vibrissa.models.published").zoo()
+    return {
+        name: f"{entry.architecture}; published test accuracy {entry.top1_percent:.2f} % top-1, "
+        f"{entry.top5_percent:.2f} % top-5{' (collapsed)' if entry.collapsed else ''}"
+        for name, entry in found.items()
+    }
+
+
 # Family -> (module that must be there, its members with a line each).
 FAMILIES: Final[dict[str, tuple[str, Callable[[], dict[str, str]]]]] = {
     "arrays": ("vibrissa.morphology", _arrays),
@@ -69,6 +88,29 @@ FAMILIES: Final[dict[str, tuple[str, Callable[[], dict[str, str]]]]] = {
     ),
     "splits": ("vibrissa.data.splits", _registry("vibrissa.data.splits", "split_kinds")),
     "engines": ("vibrissa.simulation.run", _engines),
+    "augmentations": (
+        "vibrissa.augment",
+        _registry("vibrissa.augment", "augmentations"),
+    ),
+    "cells": ("vibrissa.tnn.cells", _registry("vibrissa.tnn.cells", "cells")),
+    "encoders": ("vibrissa.models.summary", _costs("encoder_costs")),
+    "attenders": ("vibrissa.models.summary", _costs("attender_costs")),
+    "decoders": ("vibrissa.models.summary", _costs("decoder_costs")),
+    "models": ("vibrissa.models.summary", _costs("model_costs")),
+    "zoo": ("vibrissa.models.published", _zoo),
+    "objectives": ("vibrissa.objectives", _registry("vibrissa.objectives", "objectives")),
+    "optimisers": (
+        "vibrissa.train.optimisers",
+        _registry("vibrissa.train.optimisers", "optimisers"),
+    ),
+    "schedules": (
+        "vibrissa.train.schedules",
+        _registry("vibrissa.train.schedules", "schedules"),
+    ),
+    "measures": (
+        "vibrissa.neural.measures",
+        _registry("vibrissa.neural.measures", "measures"),
+    ),
 }
 
 
@@ -79,11 +121,13 @@ def families() -> dict[str, dict[str, str]]:
 
 def run(config: ListConfig) -> None:
     """Print the families."""
-    found = families()
-    if config.family != "all":
-        if config.family not in found:
-            raise refuse_unknown("family", config.family, [*found, "all"])
-        found = {config.family: found[config.family]}
+    known = [name for name, (module, _) in FAMILIES.items() if _exists(module)]
+    if config.family == "all":
+        found = families()
+    elif config.family in known:
+        found = {config.family: FAMILIES[config.family][1]()}
+    else:
+        raise refuse_unknown("family", config.family, [*known, "all"])
     if config.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
