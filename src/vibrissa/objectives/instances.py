@@ -82,7 +82,8 @@ class InstanceDiscrimination(Objective):
 
     Metrics: ``loss``; ``top1``, share of views nearest to their own row (full softmax only).
 
-    Buffers: ``bank`` (sweep, dimension), directions; ``seen`` (sweep,) bool; ``log_z``.
+    Buffers: ``bank`` (sweep, dimension), directions; ``seen`` (sweep,) bool; ``log_z`` and
+    whether it is known.
 
     Args:
         config: see there.
@@ -93,6 +94,7 @@ class InstanceDiscrimination(Objective):
     bank: Tensor
     seen: Tensor
     log_z: Tensor
+    log_z_known: Tensor
 
     def __init__(
         self, config: InstanceDiscriminationConfig, n_features: int, n_samples: int
@@ -104,7 +106,8 @@ class InstanceDiscrimination(Objective):
         start = torch.empty(n_samples, config.dimension).uniform_(-edge, edge)
         self.register_buffer("bank", direction(start))
         self.register_buffer("seen", torch.zeros(n_samples, dtype=torch.bool))
-        self.register_buffer("log_z", torch.tensor(float("nan")))
+        self.register_buffer("log_z", torch.tensor(0.0))
+        self.register_buffer("log_z_known", torch.tensor(False))
 
     def forward(
         self,
@@ -160,7 +163,7 @@ class InstanceDiscrimination(Objective):
         ).to(rows.device)
         noise = self.bank[rows[drawn]].to(view.dtype)  # (batch, drawn, dimension)
         negative = torch.einsum("bd,bnd->bn", view, noise) / self.config.temperature
-        if self.training and bool(self.log_z.isnan()):
+        if self.training and not bool(self.log_z_known):
             # Z = n * mean of exp(v . bank / T) over the draws.
             log_mean = torch.logsumexp(negative.detach().flatten(), 0) - log(negative.numel())
             log_z = log_mean + log(len(rows))
@@ -168,6 +171,7 @@ class InstanceDiscrimination(Objective):
                 one = log_z.new_ones(1, 1)
                 log_z = gathered(log_z * one, [1] * n_processes()).mean()
             self.log_z.copy_(log_z)
+            self.log_z_known.fill_(True)
         log_z = self.log_z.to(view.dtype)
         # Posterior that a row is the sweep's own: P / (P + m / n), with P = exp(s) / Z.
         noise_rate = log(n_drawn) - log(len(rows))
