@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from vibrissa.neural.clock import check_clock as check_clock
     from vibrissa.neural.conditions import CONDITIONS as CONDITIONS
     from vibrissa.neural.conditions import ordered_conditions as ordered_conditions
+    from vibrissa.neural.inspecting import Inspection as Inspection
+    from vibrissa.neural.inspecting import inspect_recordings as inspect_recordings
+    from vibrissa.neural.inspecting_figures import draw_inspections as draw_inspections
     from vibrissa.neural.mapping import RecordingMapping as RecordingMapping
     from vibrissa.neural.nwb import find_recordings as find_recordings
     from vibrissa.neural.nwb import read_published as read_published
@@ -28,11 +31,19 @@ if TYPE_CHECKING:
     from vibrissa.neural.synth_nwb import write_synth as write_synth
     from vibrissa.neural.synth_recording import synth_recordings as synth_recordings
     from vibrissa.neural.synth_truths import SynthTruth as SynthTruth
-    from vibrissa.neural.windows import windows as windows
+    from vibrissa.neural.windows import AroundEvent as AroundEvent
+    from vibrissa.neural.windows import Between as Between
+    from vibrissa.neural.windows import Contacts as Contacts
+    from vibrissa.neural.windows import FirstTouch as FirstTouch
 
 _MODULE_OF = {
+    "AroundEvent": "windows",
+    "Between": "windows",
     "CONDITIONS": "conditions",
     "ClockCheck": "clock",
+    "Contacts": "windows",
+    "FirstTouch": "windows",
+    "Inspection": "inspecting",
     "RawSession": "raw",
     "RecordingMapping": "mapping",
     "Session": "session",
@@ -40,7 +51,9 @@ _MODULE_OF = {
     "SynthTruth": "synth_truths",
     "TrialRules": "selecting",
     "check_clock": "clock",
+    "draw_inspections": "inspecting_figures",
     "find_recordings": "nwb",
+    "inspect_recordings": "inspecting",
     "ordered_conditions": "conditions",
     "read_published": "nwb",
     "read_recording": "nwb",
@@ -49,7 +62,6 @@ _MODULE_OF = {
     "synth_recordings": "synth_recording",
     "synth_sessions": "synth",
     "synth_truth": "synth",
-    "windows": "windows",
     "write_synth": "synth_nwb",
 }
 
