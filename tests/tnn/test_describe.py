@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vibrissa.core.errors import InputError
+from vibrissa.tnn.cells import GRU
 from vibrissa.tnn.describe import node_rows
 from vibrissa.tnn.graph import TemporalGraph
 from vibrissa.tnn.modules import Conv, Full
@@ -70,9 +71,46 @@ def test_plots(tmp_path, mode):
     assert picture.min() < 0.3  # something was drawn
 
 
-def test_plots_refuse_too_many_steps():
-    with pytest.raises(InputError, match="steps"):
-        zhuang().plot(steps=40)
+def test_plots_of_one_part():
+    graph = zhuang(cell="gru")
+    (left,) = graph.plot(what="graph").axes
+    assert "conv4" in {text.get_text() for text in left.texts}
+    (right,) = graph.plot(what="unrolled", steps=4).axes
+    assert [tick.get_text() for tick in right.get_xticklabels()] == ["0", "1", "2", "3"]
+    for axes in (left, right):
+        entries = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert entries == ["feedforward", "skip", "feedback", "memory of the cell"]
+
+
+def test_text_stays_in_its_box_and_edges_off_the_nodes_between():
+    """Long names, a self-loop, edges within a step that pass over a node."""
+    long = "the left barrel cortex, layer 4"
+    nodes = (
+        Node(name=long, inputs=("input", long), pre=Conv(channels=2, padding=1), cell=GRU()),
+        Node(name="b", inputs=(long,), pre=Conv(channels=2, padding=1)),
+        Node(name="c", inputs=("b", long), pre=Full(units=2), same_step=("b", long)),
+    )
+    nodes = (*nodes[:1], replace(nodes[1], same_step=(long,)), *nodes[2:])
+    graph = TemporalGraph(GraphSpec(nodes=nodes, outputs=("c",), input_shape=(2, 4, 4)))
+    figure = graph.plot(steps=3)
+    figure.canvas.draw()
+    left, right = figure.axes
+    boxes = [p.get_window_extent() for p in left.patches if type(p).__name__ == "FancyBboxPatch"]
+    boxes = [box for box in boxes if box.height > 20]
+    for text in left.texts:
+        extent = text.get_window_extent()
+        assert any(b.x0 <= extent.x0 and extent.x1 <= b.x1 for b in boxes), text.get_text()
+    bent = [
+        a for a in right.texts
+        if a.get_text() == "" and "rad=0.22" in a.arrowprops["connectionstyle"]
+    ]  # fmt: skip
+    assert len(bent) == 3  # long -> c at three steps
+
+
+@pytest.mark.parametrize("options", [{"steps": 40}, {"steps": True}, {"what": "grph"}])
+def test_plots_refuse_what_they_cannot_draw(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        zhuang().plot(**options)
 
 
 def test_many_nodes_are_built_and_described_soon():

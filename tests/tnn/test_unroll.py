@@ -469,6 +469,13 @@ def test_autocast(movie):
         ({"x": torch.zeros(3, 6, 2, 4, 5)}, ["dtype of input", "graph.to(torch.float32)"]),
         ({"x": torch.zeros(3, 6, 2, 4, 5).int()}, ["dtype of input", "floating point"]),
         ({"x": [1.0]}, ["inputs", "not a tensor"]),
+        ({"x": torch.zeros(0, 6, 2, 4, 5)}, ["shape of input", "(0, 6, 2, 4, 5)"]),
+        ({"x": torch.zeros(3, 0, 2, 4, 5)}, ["shape of input", "(3, 0, 2, 4, 5)"]),
+        ({"x": torch.zeros(4, 5)}, ["shape of input", "or the same without time"]),
+        ({"x": torch.zeros(3, 6, 2, 4, 5, dtype=F64, device="meta")}, ["device", "meta", ".to()"]),
+        ({"x": {"inptu": torch.zeros(3, 6, 2, 4, 5)}}, ["stimulus", "'inptu'", "'input'"]),
+        ({"lengths": [1.0, 2.0, 3.0]}, ["lengths", "whole numbers"]),
+        ({"lengths": [0, 2, 3]}, ["lengths", "1 to 6"]),
         ({"steps": 5}, ["steps", "6 frames"]),
         ({"steps": 0}, ["steps", "1 or more"]),
         ({"schedule": "stepwize"}, ["schedule", "'stepwise'"]),
@@ -487,8 +494,11 @@ def test_bad_input_is_refused_in_one_sentence(graph, movie, options, words):
     x = options.pop("x", movie)
     with pytest.raises(InputError) as caught:
         unroll(graph, x, **options)
+    text = str(caught.value)
+    assert text.endswith(".")
+    assert "\n" not in text
     for word in words:
-        assert word in str(caught.value)
+        assert word in text
 
 
 def test_states_of_another_batch_or_graph_are_refused(graph, movie):

@@ -94,8 +94,9 @@ def _refuse_unknown(spec: GraphSpec, name: str, known: Mapping[str, Shape], sour
         if not missing:
             raise
         raise InputError(
-            f"{error} (It was asked before the channels of {', '.join(missing)} were known, which "
-            "depend on it in turn: if that is the reason, set out_channels there.)"
+            f"{str(error).rstrip('.')}; if the reason is that the channels of "
+            f"{', '.join(missing)}, which depend on it in turn, were not known yet, set "
+            "out_channels there."
         ) from error
 
 
