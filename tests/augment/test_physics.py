@@ -115,7 +115,7 @@ def test_twenty_sweeps(axis: str, frame: str, solver: SolverConfig):
     )
     assert np.median(off) <= 1e-3
     assert np.quantile(off, 0.95 if solver is FINE else 0.85) <= 0.01
-    assert samples_off(truth, image, 0.01) <= 1e-3
+    assert samples_off(truth, image, 0.01) <= (1e-3 if solver is FINE else 4e-3)
     assert float(whole.max()) <= 0.01
 
 

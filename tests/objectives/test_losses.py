@@ -338,6 +338,9 @@ def test_half_precision_is_widened():
     one, two = draws(6, 32).bfloat16(), draws(6, 32, seed=1).bfloat16()
     assert nt_xent(one, two, 0.1)[0].dtype == torch.float32
     assert negative_cosine(one, two).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = nt_xent(one, two, 0.1)[0]
+    assert torch.equal(mixed, nt_xent(one, two, 0.1)[0])
 
 
 # --- gradients ------------------------------------------------------------------------------------
@@ -489,6 +492,8 @@ def test_what_does_not_fit_is_refused():
         build(AutoencoderConfig(lag_steps=4))
     with pytest.raises(InputError, match="n_samples"):
         build(InstanceDiscriminationConfig(), n_samples=1)
+    with pytest.raises(InputError, match="20 rows"):
+        build(small("instance_discrimination"))(toy(), x, y, i + 20, generator())
     objective = build(small("instance_discrimination", negatives=4)).eval()
     with pytest.raises(InputError, match="train before"):
         objective(toy(), x, y, i, generator())

@@ -22,7 +22,7 @@ from vibrissa.objectives.base import (
     pooled_features,
 )
 from vibrissa.objectives.distributed import cross_entropy_of_all, gathered, n_processes, sizes
-from vibrissa.objectives.similarity import direction
+from vibrissa.objectives.similarity import direction, products
 
 
 @objectives.register("instance_discrimination")
@@ -117,6 +117,12 @@ class InstanceDiscrimination(Objective):
         index: Tensor,
         generator: torch.Generator,
     ) -> ObjectiveResult:
+        on_cpu = index.device.type == "cpu"  # elsewhere it would have to be waited for
+        if on_cpu and not (int(index.min()) >= 0 and int(index.max()) < len(self.bank)):
+            raise refuse(
+                "index", int(index.max()), f"the bank has {len(self.bank)} rows",
+                "build with n_samples of the whole store",
+            )  # fmt: skip
         features = pooled_features(model, self.augmentation(x, generator), self.config.pool)
         view = direction(self.neck(features))
         counts = sizes(len(index), index.device)
@@ -143,7 +149,7 @@ class InstanceDiscrimination(Objective):
         if self.config.negatives is not None:
             return self._estimated(view, positive, generator, total), None
         # A copy, since the bank is written to before the gradient is taken.
-        scores = view @ self.bank.to(view.dtype, copy=True).T / scale
+        scores = products(view, self.bank.to(view.dtype, copy=True)) / scale
         scores = scores.masked_fill(~self.seen, -torch.inf)
         # Rows in the order of the bank, their own one in its place.
         scores = scores.scatter(1, index[:, None], positive[:, None])
@@ -162,7 +168,7 @@ class InstanceDiscrimination(Objective):
             len(rows), (len(view), n_drawn), generator=generator, device=generator.device
         ).to(rows.device)
         noise = self.bank[rows[drawn]].to(view.dtype)  # (batch, drawn, dimension)
-        negative = torch.einsum("bd,bnd->bn", view, noise) / self.config.temperature
+        negative = (view[:, None] * noise).sum(dim=2) / self.config.temperature
         if self.training and not bool(self.log_z_known):
             # Z = n * mean of exp(v . bank / T) over the draws.
             log_mean = torch.logsumexp(negative.detach().flatten(), 0) - log(negative.numel())

@@ -29,6 +29,13 @@ def direction(x: Tensor) -> Tensor:
     return torch.where(there, rows / length, 0.0)
 
 
+def products(one: Tensor, other: Tensor) -> Tensor:
+    """Scalar products (row, other row) in the precision given, also where products are otherwise
+    taken in half precision: over a small temperature half of it is lost in the exponent."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one @ other.T
+
+
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     """-cos of the angle between rows (batch, dimension), mean over the batch; no gradient to z."""
     return -(direction(p) * direction(z.detach())).sum(dim=-1).mean()
@@ -58,7 +65,7 @@ def nt_xent(one: Tensor, two: Tensor, temperature: float) -> tuple[Tensor, Tenso
     everyone = gathered(own, counts)
     start = sum(counts[: this_process()])
     here = torch.arange(2 * count, device=own.device)
-    cosines = own @ everyone.T
+    cosines = products(own, everyone)
     cosines = cosines.index_put((here, here + start), own.new_tensor(-torch.inf))
     partner = (here + count) % (2 * count) + start
     loss = cross_entropy_of_all(cosines / temperature, partner, sum(counts))
