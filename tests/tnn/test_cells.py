@@ -26,7 +26,9 @@ from vibrissa.tnn.cells import (
     Vanilla,
     cells,
 )
+from vibrissa.tnn.graph import TemporalGraph
 from vibrissa.tnn.modules import Init
+from vibrissa.tnn.spec import GraphSpec, Node
 
 BATCH, INPUT, ROWS, COLUMNS, STEPS = 2, 3, 2, 3, 3
 
@@ -431,6 +433,66 @@ def test_linear_gru_is_torchs_where_the_two_agree():
         assert (cell.step(x, state)[0] - peer(x, h)).abs().max() > 1e-3
 
 
+def a_movie(graph, batch=2, steps=6) -> Any:
+    return torch.randn(batch, steps, *graph.input_shapes["input"], dtype=torch.float64)
+
+
+def one_cell(config) -> Any:
+    """A graph of one node that is nothing but the cell, its parameters perturbed."""
+    node = Node(name="a", inputs=("input",), cell=config)
+    graph = TemporalGraph(GraphSpec(nodes=(node,), outputs=("a",), input_shape=(3, 2, 3))).double()
+    with torch.no_grad():
+        for p in graph.parameters():
+            p += 0.3 * torch.randn_like(p)
+    return graph, graph.nodes["a"].cell
+
+
+def through_torch(peer, graph) -> None:
+    """Every position through torch's layer, over all steps; gradients of the input as well."""
+    x = a_movie(graph).requires_grad_()
+    apart = x.detach().permute(1, 0, 3, 4, 2).flatten(1, 3).requires_grad_()
+    found = graph(x, read="all", schedule="stepwise")
+    wanted, _ = peer(apart)
+    wanted = wanted.view(x.shape[1], len(x), 2, 3, -1)
+    torch.testing.assert_close(found, wanted.permute(1, 0, 4, 2, 3), rtol=0, atol=1e-12)
+    weights = torch.randn_like(wanted)
+    (found * weights.permute(1, 0, 4, 2, 3)).sum().backward()
+    (wanted * weights).sum().backward()
+    assert x.grad is not None
+    assert apart.grad is not None
+    wanted_grad = apart.grad.view(x.shape[1], len(x), 2, 3, -1).permute(1, 0, 4, 2, 3)
+    torch.testing.assert_close(x.grad, wanted_grad, rtol=0, atol=1e-12)
+
+
+def test_a_1x1_conv_lstm_is_torchs_lstm_at_each_position():
+    graph, cell = one_cell(LSTM(kernel=1, channels=5))
+    peer: Any = nn.LSTM(3, 5).double()
+    order = [0, 2, 1, 3]
+    with torch.no_grad():
+        for own, other in (
+            (cell.input.weight, peer.weight_ih_l0), (cell.state.weight, peer.weight_hh_l0),
+        ):  # fmt: skip
+            other.copy_(own.view(4, 5, -1)[order].reshape(20, -1))
+        peer.bias_ih_l0.copy_(cell.input.bias.view(4, 5)[order].reshape(20))
+        peer.bias_ih_l0[5:10] += 1.0
+        peer.bias_hh_l0.zero_()
+    through_torch(peer, graph)
+
+
+def test_a_1x1_conv_gru_is_torchs_gru_at_each_position():
+    """Where the two agree: r multiplies the state before Vs, in torch after it."""
+    graph, cell = one_cell(GRU(kernel=1, channels=5))
+    peer: Any = nn.GRU(3, 5).double()
+    with torch.no_grad():
+        cell.candidate.weight.copy_(torch.diag(torch.randn(5).double())[:, :, None, None])
+        peer.weight_ih_l0.copy_(cell.input.weight.flatten(1))
+        peer.weight_hh_l0.copy_(torch.cat([cell.state.weight, cell.candidate.weight]).flatten(1))
+        peer.bias_ih_l0.copy_(cell.input.bias)
+        peer.bias_ih_l0[:5] += 1.0
+        peer.bias_hh_l0.zero_()
+    through_torch(peer, graph)
+
+
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("name", [*GATED, "reciprocal_gated"])
 def test_a_1x1_convolution_is_the_linear_form_at_each_position(name, norm):
@@ -586,11 +648,31 @@ def test_gradients_entry_by_entry(name, vector, norm):
     check_gradients(name, vector, norm, steps=2, fast_mode=False)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(kind(kernel=2, layer_norm=True, norm_axes="all") for kind in (
+            ConvBasic, GRU, Intersection, LSTM, ReciprocalGated, UGRNN, Vanilla)),
+        *(kind(kernel=1, channels=3) for kind in (
+            ConvBasic, GRU, Intersection, LSTM, UGRNN, Vanilla)),
+        TimeDecay(tau=0.3, bounds=(0.0, 1.0)),
+        *(ReciprocalGated(kernel=1, **given) for given in RECIPROCAL.values()),
+        ReciprocalGated(tau_separable=True, gate_separable=True, feedback_separable=True),
+    ],
+)  # fmt: skip
+def test_gradients_of_options(config):
+    """Norms over everything, free widths, bounds, entries of feedback and residual."""
+    gradients_of(config, place=(2, 2), steps=1, fast_mode=True)
+
+
 def check_gradients(name, vector, norm, steps, fast_mode):
     config = options(name, **({} if name == "identity" else {"layer_norm": bool(norm)}))
     if isinstance(config, ConvCellConfig):
         config = replace(config, kernel=None if vector else 2)
-    place = () if vector else (2, 2)
+    gradients_of(config, () if vector else (2, 2), steps, fast_mode)
+
+
+def gradients_of(config, place, steps, fast_mode):
     context = ContextShape((1, *place), (1, *place))
     cell = config.build((2, *place), context=context).double()
     names = [name for name, _ in cell.named_parameters()]
