@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mirrored_world import (
+    backward,
     backward_and_forward,
     deviations,
     mirrored_array,
@@ -157,6 +158,33 @@ def test_pressing_and_letting_go_is_its_own_reversal():
         rough.flatten(), applied(TimeReversal(probability=1.0), rough).flatten(), 0
     )
     assert 0.3 < float(agree) < 0.95  # friction knows the direction
+
+
+@pytest.mark.slow
+def test_a_pass_with_slip_is_not_its_own_reversal():
+    """What the page says of time reversal: exact for a brush, not where whiskers slip off."""
+    classes = procedural_classes()
+    passes = [
+        PassiveSweep(theta_deg=37.0 * k, distance_mm=6.0, speed_mm_per_s=80.0).scene(
+            procedural_object(classes[5 * k % len(classes)], k, 0), ARRAY
+        )
+        for k in range(16)
+    ]
+    medians = {}
+    for friction in (0.0, 0.25):
+        solver = replace(DEFAULT, friction=friction)
+        x = applied(TimeReversal(probability=1.0), model_input(ARRAY, passes, solver))
+        truth = model_input(ARRAY, [backward(scene) for scene in passes], solver)
+        by_channel = [t.view(16, 110, 6, 35).permute(2, 0, 1, 3).flatten(2) for t in (x, truth)]
+        agree = cosine_similarity(*by_channel, dim=2)  # (channel, sweep)
+        medians[friction] = agree.median(dim=1).values
+        print(friction, [round(v, 2) for v in medians[friction].tolist()])
+        if friction == 0.0:
+            assert int((agree.amin(dim=0) > 0.99).sum()) >= 2
+    assert (medians[0.0] < 0.8).all()
+    assert (medians[0.25][1:] < 0.0).all()  # sideways loads turn with the direction,
+    assert medians[0.25][0] > 0.2  # axial ones do not
+    assert medians[0.0][0] > 0.5
 
 
 def test_a_plucked_whisker_is_an_array_without_it():
