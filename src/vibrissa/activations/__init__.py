@@ -16,15 +16,22 @@ if TYPE_CHECKING:
     from vibrissa.activations.container import Activations as Activations
     from vibrissa.activations.evaluating import weights_digest as weights_digest
     from vibrissa.activations.extractor import extract as extract
+    from vibrissa.activations.extractor import layer_table as layer_table
     from vibrissa.activations.files import ActivationsFile as ActivationsFile
+    from vibrissa.activations.stimuli import CONDITIONS as CONDITIONS
+    from vibrissa.activations.stimuli import InputConfig as InputConfig
     from vibrissa.activations.stimuli import StimulusSet as StimulusSet
     from vibrissa.activations.stimuli import choose_stimuli as choose_stimuli
     from vibrissa.activations.stimuli import condition_name as condition_name
+    from vibrissa.activations.stimuli import from_store as from_store
+    from vibrissa.activations.stimuli import from_sweep as from_sweep
     from vibrissa.activations.stimuli import rodgers6 as rodgers6
 
 _MODULE_OF = {
     "Activations": "container",
     "ActivationsFile": "files",
+    "CONDITIONS": "stimuli",
+    "InputConfig": "stimuli",
     "KINDS": "checks",
     "LayerTap": "adapter",
     "ModuleAdapter": "adapter",
@@ -32,6 +39,9 @@ _MODULE_OF = {
     "choose_stimuli": "stimuli",
     "condition_name": "stimuli",
     "extract": "extractor",
+    "from_store": "stimuli",
+    "from_sweep": "stimuli",
+    "layer_table": "extractor",
     "rodgers6": "stimuli",
     "weights_digest": "evaluating",
 }

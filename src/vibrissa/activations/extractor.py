@@ -56,6 +56,8 @@ def extract(
     metadata: Mapping[str, Any] | None = None,
     times_s: Any = None,
     inputs_digest: str | None = None,
+    about: Any = None,
+    name: str | None = None,
     out: None = None,
     quiet: bool = True,
 ) -> Activations: ...
@@ -77,6 +79,8 @@ def extract(
     metadata: Mapping[str, Any] | None = None,
     times_s: Any = None,
     inputs_digest: str | None = None,
+    about: Any = None,
+    name: str | None = None,
     out: Path | str,
     quiet: bool = True,
 ) -> ActivationsFile: ...
@@ -97,6 +101,8 @@ def extract(
     metadata: Mapping[str, Any] | None = None,
     times_s: Any = None,
     inputs_digest: str | None = None,
+    about: Any = None,
+    name: str | None = None,
     out: Path | str | None = None,
     quiet: bool = True,
 ) -> Activations | ActivationsFile:
@@ -123,6 +129,8 @@ def extract(
         metadata: column -> one value per stimulus.
         times_s: (step,) end of each step of the input, given to all layers with so many steps.
         inputs_digest: SHA-256 of the inputs, if known; else that of the values shown.
+        about: what the manifest says of the stimuli, a JSON tree.
+        name: what to call the network; by default what it calls itself.
         out: write there as it goes along, so that not all has to fit into memory.
 
     Returns:
@@ -138,8 +146,11 @@ def extract(
     if len(inputs) != len(names):
         raise refuse("inputs", len(inputs), f"there are {len(names)} names of stimuli", "mend it")
     times = None if times_s is None else checked_times(INPUT, times_s, len(times_s))
-    name = str(getattr(model, "name", "") or getattr(source, "name", "") or type(module).__name__)
-    digest = weights_digest(module)
+    called = name or getattr(model, "name", "") or getattr(source, "name", "")
+    title = str(called or type(module).__name__)
+    weights = weights_digest(module)
+    own = getattr(model, "digest", "")
+    digest = own if isinstance(own, str) and own else weights  # that of a run's checkpoint
     shown = hashlib.sha256()
     with evaluating(module, device) as where:
         blocks = _blocks(source, inputs, names, plan, times, where, shown, quiet)
@@ -147,19 +158,19 @@ def extract(
 
         def manifest() -> Manifest:
             tree = {
-                "model": name, "model_config": _config_tree(source), "layers": list(plan.layers),
+                "model": title, "model_config": _config_tree(source), "layers": list(plan.layers),
                 "steps": plan.steps, "reduce": plan.reduce, "include_input": plan.include_input,
-                "batch_size": plan.batch_size,
+                "batch_size": plan.batch_size, "stimuli": about,
             }  # fmt: skip
             inputs_known = inputs_digest or shown.hexdigest()
             return Manifest.of(
-                "activations", tree, seed=seed, inputs={"weights": digest, "inputs": inputs_known}
+                "activations", tree, seed=seed, inputs={"weights": weights, "inputs": inputs_known}
             )
 
         if out is not None:
             target = Path(out)
             with writing(
-                target, names, metadata=metadata, model=name, reduction=reduce or "none"
+                target, names, metadata=metadata, model=title, reduction=reduce or "none"
             ) as writer:
                 for found in blocks:
                     for layer, block in found.items():
@@ -189,11 +200,22 @@ def extract(
             times_s={n: b.times_s for n, b in first.items() if b.times_s is not None},
             unit_shapes={n: b.unit_shape for n, b in first.items()},
             metadata=metadata or {},
-            model=name,
+            model=title,
             run_digest=digest,
             reduction=reduce or "none",
             manifest=manifest(),
         )
+
+
+def layer_table(model: Any) -> tuple[tuple[str, str, int], ...]:
+    """Name, kind and first input step of every layer of what :func:`extract` takes.
+
+    Raises:
+        InputError: its layers cannot be recorded.
+    """
+    source, _ = _unwrapped(model)
+    kind = _kinds(source)
+    return tuple((n, kind(n), source.first_input_step(n)) for n in source.layers())
 
 
 # --- what is asked for -------------------------------------------------------------------------
