@@ -17,7 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from vibrissa.tnn import taps, tiled
-from vibrissa.tnn.packed import Collector, Operand, Packed
+from vibrissa.tnn.packed import Collector, Operand, Orders, Packed
 from vibrissa.tnn.tiles import Form, Size
 
 
@@ -63,6 +63,7 @@ def convolve(
     call = _Call(
         size, batch, form, tuple(s.weight.kernel for s in sources),
         tuple(s.first for s in sources), tuple(s.weight.collector for s in sources),
+        tuple(s.weight.orders for s in sources),
     )  # fmt: skip
     return _Convolve.apply(call, bias, base, *tensors)  # type: ignore[return-value]
 
@@ -75,6 +76,7 @@ class _Call:
     kernels: tuple[Size, ...]
     firsts: tuple[int, ...]
     collectors: tuple[Collector, ...]
+    orders: tuple[Orders, ...]
 
     def operands(
         self, tensors: Sequence[Tensor], needs: Sequence[bool] | None = None
@@ -84,11 +86,14 @@ class _Call:
         for k, kernel in enumerate(self.kernels):
             rows, kinds = tensors[2 * k], tensors[2 * k + 1]
             part = slice(self.firsts[k], self.firsts[k] + rows.shape[2])
-            total = None
+            total = ordered = None
+            if needs is None and self.form is not None and rows.shape[1] == self.batch:
+                most = max(last - first for first, last in self.form.ranges)
+                ordered = self.orders[k].of(kinds[:, part], self.firsts[k], most * self.batch)
             if needs is not None and needs[2 * k + 1]:
                 total = self.collectors[k].buffer(kinds)[:, part]
             needed = needs is not None and needs[2 * k]
-            found.append(Operand(rows, kinds[:, part], kernel, total, needed))
+            found.append(Operand(rows, kinds[:, part], kernel, total, needed, ordered))
         return found
 
 

@@ -10,7 +10,25 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from vibrissa.tnn import onednn
 from vibrissa.tnn.tiles import Form, Size
+
+
+class Orders:
+    """Parts of one packed weight in the order of oneDNN's blocks, made when first used."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], list[Tensor]] = {}
+
+    def of(self, kinds: Tensor, first: int, rows: int) -> list[Tensor] | None:
+        """Each kind (in, out) of a part of a weight that begins at this input channel, for
+        products of about so many rows; none where that is not offered."""
+        if not onednn.offered(kinds):
+            return None
+        key = (first, kinds.shape[1])
+        if key not in self._made:
+            self._made[key] = [onednn.order(kind, rows) for kind in kinds.detach()]
+        return self._made[key]
 
 
 class Collector:
@@ -48,6 +66,7 @@ class Packed:
     kinds: Tensor
     kernel: Size
     collector: Collector
+    orders: Orders
     form: Form | None = None
 
 
@@ -65,16 +84,17 @@ def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Form | None = N
         kinds = _Pack.apply(weight, dtype, collector, form)
     else:
         kinds = _packed(weight.detach(), dtype, form)
-    return Packed(kinds, (weight.shape[2], weight.shape[3]), collector, form)  # type: ignore[arg-type]
+    return Packed(kinds, (weight.shape[2], weight.shape[3]), collector, Orders(), form)  # type: ignore[arg-type]
 
 
 def _packed(weight: Tensor, dtype: torch.dtype, form: Form | None) -> Tensor:
     out, into, rows, columns = weight.shape
-    if form is None:  # few samples: the time of this copy counts, not the order in memory
-        taps = weight.to(dtype).permute(2, 3, 0, 1).contiguous()
-        return taps.view(-1, out, into).transpose(1, 2)
-    taps = weight.permute(2, 3, 1, 0).reshape(rows * columns, into * out).contiguous()
-    return torch.mm(form.matrix("kernel", taps), taps).to(dtype).view(-1, into, out)
+    if form is None:
+        weight = weight.to(dtype)
+    taps = weight.permute(2, 3, 0, 1).reshape(rows * columns, out * into).contiguous()
+    if form is not None:
+        taps = torch.mm(form.matrix("kernel", taps), taps).to(dtype)
+    return taps.view(-1, out, into).transpose(1, 2)
 
 
 class _Pack(Function):
@@ -93,11 +113,10 @@ class _Pack(Function):
         if total is None:
             return None, None, None, None
         out, into, rows, columns = ctx.shape
-        total = total.to(ctx.dtype)
+        back = total.transpose(1, 2).reshape(len(total), -1).to(ctx.dtype)
         if ctx.form is not None:
-            flat = total.view(len(total), -1)
-            total = torch.mm(ctx.form.matrix("kernel_t", flat), flat)
-        back = total.view(rows, columns, into, out).permute(3, 2, 0, 1).contiguous()
+            back = torch.mm(ctx.form.matrix("kernel_t", back), back)
+        back = back.view(rows, columns, out, into).permute(2, 3, 0, 1).contiguous()
         return back, None, None, None
 
 
@@ -111,6 +130,7 @@ class Operand:
         kernel: rows and columns.
         total: what the gradient of ``kinds`` is added to; None: not needed.
         needed: is the gradient of the rows needed?
+        ordered: the kinds as :mod:`vibrissa.tnn.onednn` wants them, if it shall be used.
     """
 
     rows: Tensor
@@ -118,6 +138,7 @@ class Operand:
     kernel: Size
     total: Tensor | None = None
     needed: bool = False
+    ordered: list[Tensor] | None = None
 
 
 def accumulate(total: Tensor, x: Tensor, grad: Tensor) -> None:

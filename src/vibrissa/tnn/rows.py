@@ -88,12 +88,12 @@ class RowsNode:
         compiled: bool = False,
     ) -> None:
         self.node, self.dtype, self.low = node, dtype, low or dtype
+        self.lowered = low
         cell: Any = node.cell
         self.cell: Any = cell
         self.size: tuple[int, int] = (cell.in_shape[1], cell.in_shape[2])
         self.positions = self.size[0] * self.size[1]
         self.firsts = [sum(shape[0] for shape in inputs[:k]) for k in range(len(inputs))]
-        self.lowered = low
         resized = any(tuple(shape[1:]) != self.size for shape in inputs)
         self.pre: Packed | None = None
         pre: Any = node.pre
@@ -119,7 +119,9 @@ class RowsNode:
         if linear is None:
             return None
         kernel = (linear.weight.shape[2], linear.weight.shape[3])
-        return pack(linear.weight, self.low, choose(self.size, kernel, batch))
+        return pack(
+            linear.weight, self.low, choose(self.size, kernel, batch, self.lowered is not None)
+        )
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
         if self.pre is None:

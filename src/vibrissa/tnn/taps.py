@@ -72,7 +72,6 @@ def tap_products(size: Size, kernel: Size) -> int:
     return sum(count for column in geometry(size, kernel) for *_, count in column.taps)
 
 
-
 def forward(operands: Sequence[Operand], size: Size, batch: int) -> Tensor:
     """Sum over the operands of ``W * x``, (positions, batch, out)."""
     narrow = [o for o in operands if o.rows.shape[1] < batch]
@@ -159,9 +158,7 @@ def backward(
     return found
 
 
-def _back(
-    into: Tensor | None, operand: Operand, column: Column, g: Tensor, size: Size
-) -> Tensor:
+def _back(into: Tensor | None, operand: Operand, column: Column, g: Tensor, size: Size) -> Tensor:
     """What the taps of a column give to the columns that they read."""
     _, count, channels = operand.rows.shape
     for tap, read, written, length in column.taps:

@@ -11,11 +11,13 @@ The batch is taken in parts, so that what lies between the sums stays in the cac
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from vibrissa.tnn import onednn
 from vibrissa.tnn.packed import Operand, accumulate
 from vibrissa.tnn.tiles import Form
 
@@ -47,9 +49,8 @@ def forward(
         return out if base is None else out.add_(base)
     for first, count in _parts(batch, form.products * outputs * like.element_size()):
         part = slice(first, first + count)
-        sums = _products(
-            form, [Operand(o.rows[:, part], o.kinds, o.kernel) for o in wide], count, start
-        ).view(form.products, -1)
+        sums = _products(form, [replace(o, rows=o.rows[:, part]) for o in wide], count, start)
+        sums = sums.view(form.products, -1)
         into = out[:, part].flatten(1)
         if base is not None:
             torch.addmm(base[:, part].flatten(1).to(out.dtype), leave, sums, out=into)
@@ -65,6 +66,8 @@ def _products(
 ) -> Tensor:
     """The products, added up over the operands, (products * batch, out)."""
     like, outputs = operands[0].rows, operands[0].kinds.shape[2]
+    if start is None and all(o.ordered is not None for o in operands):
+        return _ordered_products(form, operands, batch)
     sums = like.new_empty(form.products, batch, outputs)
     if start is not None:
         sums.copy_(start.view(form.products, 1, outputs))
@@ -78,6 +81,21 @@ def _products(
             else:
                 into.addmm_(values, operand.kinds[k])
     return sums
+
+
+def _ordered_products(form: Form, operands: Sequence[Operand], batch: int) -> Tensor:
+    """The same, with weights in the order of oneDNN's blocks."""
+    parts: list[Tensor] = []
+    for number, operand in enumerate(operands):
+        x = _entered(form, operand.rows)
+        assert operand.ordered is not None
+        for k, (first, last) in enumerate(form.ranges):
+            values = x[first * batch : last * batch]
+            if number == 0:
+                parts.append(onednn.product(values, operand.ordered[k]))
+            else:
+                parts[k] = onednn.product(values, operand.ordered[k], parts[k])
+    return torch.cat(parts)
 
 
 def _entered(form: Form, rows: Tensor) -> Tensor:
@@ -101,10 +119,7 @@ def backward(
             into = [found[k] for k in wide]
             _backward(
                 form, grad[:, part],
-                [
-                    Operand(o.rows[:, part], o.kinds, o.kernel, o.total, o.needed)
-                    for o in (operands[k] for k in wide)
-                ],
+                [replace(operands[k], rows=operands[k].rows[:, part]) for k in wide],
                 [None if x is None else x[:, part] for x in into],
             )  # fmt: skip
     return found

@@ -82,9 +82,7 @@ def _tile(outputs: int, taps: int) -> list[Product]:
         for value in enter:  # fractions go to the kernel, which is transformed once
             scale = max(scale, Fraction(value.denominator))
         found.append(
-            Product(
-                tuple(v * scale for v in enter), tuple(v / scale for v in kernel[k]), leave[k]
-            )
+            Product(tuple(v * scale for v in enter), tuple(v / scale for v in kernel[k]), leave[k])
         )
     return found
 
@@ -180,19 +178,21 @@ def _matrix(rows: list[list[float]]) -> Tensor:
 
 # A product of matrices costs as if it had so many more rows, for its weight has to be read and
 # put in order; and an algorithm as if there were this share more products, for its sums.
-_ROWS_PER_KIND: Final = 24
+_ROWS_PER_KIND: Final = 16
+_ROWS_PER_LOW_KIND: Final = 40  # in bfloat16
 _SUMS: Final = 0.1
 
 
 @cache
-def choose(size: Size, kernel: Size, batch: int) -> Form | None:
-    """The algorithm that should take least time for so many samples; None: tap by tap."""
+def choose(size: Size, kernel: Size, batch: int, low: bool = False) -> Form | None:
+    """The algorithm that should take least time for so many samples, with operands in a type of
+    lower precision or not; None: tap by tap."""
+    per_kind = _ROWS_PER_LOW_KIND if low else _ROWS_PER_KIND
     if min(kernel) == max(kernel) == 1:
         return None
     largest = [1 if k == 1 else max(1, len(_POINTS) + 2 - k) for k in kernel]
     rows, columns = (
-        {min(n, t): None for t in range(1, top + 1)}
-        for n, top in zip(size, largest, strict=True)
+        {min(n, t): None for t in range(1, top + 1)} for n, top in zip(size, largest, strict=True)
     )
     best: tuple[float, Form | None] | None = None
     for m in rows:
@@ -200,9 +200,9 @@ def choose(size: Size, kernel: Size, batch: int) -> Form | None:
             found = None if m == n == 1 else form(size, kernel, (m, n))
             if found is None:
                 plain = form(size, kernel, (1, 1))
-                cost = plain.products * batch + _ROWS_PER_KIND * len(plain.ranges)
+                cost = plain.products * batch + per_kind * len(plain.ranges)
             else:
-                cost = found.products * batch * (1 + _SUMS) + _ROWS_PER_KIND * len(found.ranges)
+                cost = found.products * batch * (1 + _SUMS) + per_kind * len(found.ranges)
             if best is None or cost < best[0]:
                 best = (cost, found)
     assert best is not None
