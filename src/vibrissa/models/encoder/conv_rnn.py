@@ -19,6 +19,8 @@ from vibrissa.tnn import Fast, GraphSpec, TemporalGraph, published_graph, unroll
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
 FULL = ("fc7", "fc8")
+WIDE = 128
+"""Channels from which on products per tap of a kernel are faster than ordinary convolutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,7 @@ class ConvRNNEncoder(Encoder):
             precision="bfloat16" if low else None,
             checkpoint=self.checkpoint,
             compile=self.config.compile,
+            rows=None if max(self.config.channels) >= WIDE else False,
         )
         wanted = () if tap is None else tuple(n for n in self.layers() if n in tap.wanted)
         # The schedule has a mixed precision of its own, with state and gates in float32.
