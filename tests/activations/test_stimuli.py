@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -92,8 +94,7 @@ def test_other_rates_come_to_that_of_the_training():
     with pytest.raises(InputError, match="the bases moved"):
         from_sweep(fast, published)
     bases = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 30, 3, 3))
-    still = Sweep(**{f: getattr(fast, f) for f in fast.__dataclass_fields__} | {
-        "base_rotation": bases})  # fmt: skip
+    still = replace(fast, base_rotation=bases)
     strided = from_sweep(still, published)
     first = fast.force_moment[:, ::9][:, :110]
     row, column = grid_place(fast.whiskers[7])

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -192,6 +194,83 @@ def test_rests_of_killed_processes_are_removed(copy):
     rest.write_bytes(b"half")
     build(tiny_recipe(), SOURCES, copy)
     assert not rest.exists()
+
+
+def test_a_build_of_another_division_leaves_files_under_way_alone(copy):
+    fcntl = pytest.importorskip("fcntl")
+    first, second, third = sorted((copy / SHARDS).rglob("*.h5"))[:3]
+    for shard in (first, second, third):
+        shard.unlink()
+    under_way = first.with_name(f".{first.stem}.abcd1234.partial.h5")
+    abandoned = second.with_name(f".{second.stem}.abcd1234.partial.h5")
+    for rest in (under_way, abandoned):
+        rest.write_bytes(b"half")
+    os.utime(abandoned, (1e9, 1e9))
+    # as a build of, say, part 1 of 3 has it for as long as it works
+    with (copy / "log" / "builders.lock").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)
+        build(tiny_recipe(), SOURCES, copy, part=(1, 2))
+        build(tiny_recipe(), SOURCES, copy, part=(2, 2))
+    assert under_way.exists()
+    assert not abandoned.exists()
+    build(tiny_recipe(), SOURCES, copy)  # alone
+    assert not under_way.exists()
+    assert check(copy).sound
+
+
+def test_builds_of_different_divisions_work_at_once(tmp_path):
+    """Real processes that want the same objects; each at the same time as the others."""
+    code = (
+        "import sys; from tiny_farm import *; from vibrissa.data.building import build\n"
+        "k, n = int(sys.argv[1]), int(sys.argv[2])\n"
+        "report = build(tiny_recipe(), tiny_sources(4), sys.argv[3], part=(k, n))\n"
+        "assert not report.failed, report.failed\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    parts = [(1, 1), (1, 2), (2, 2), (2, 3)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(k), str(n), str(tmp_path / "data")], env=environment
+        )
+        for k, n in parts
+    ]
+    assert [process.wait(timeout=300) for process in running] == [0] * len(parts)
+    assert check(tmp_path / "data").sound
+    assert not list((tmp_path / "data").rglob("*.partial*"))
+    alone = build(tiny_recipe(), tiny_sources(4), tmp_path / "alone")
+    assert alone.made == 4
+    mine = {k: v for k, v in contents(tmp_path / "data").items() if k.startswith("shards")}
+    assert mine == {k: v for k, v in contents(tmp_path / "alone").items() if k.startswith("shards")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recording": Recording(rate_hz=2000.0)}, "above the 1000 Hz of the simulation"),
+        ({"solver": SolverConfig(grid_spacing_mm=0.5, device="cuda:9")}, "device = 'cuda:9'"),
+    ],
+)
+def test_settings_that_suit_no_object_are_told_once(tmp_path, changes, words):
+    with pytest.raises(InputError) as told:
+        build(tiny_recipe(**changes), SOURCES, tmp_path / "data")
+    assert words in str(told.value)
+    assert f"so for each of the {min(3, len(SOURCES))} objects tried" in str(told.value)
+    assert str(told.value).count("above") + str(told.value).count("device =") == 1
+    assert not (tmp_path / "data/failures").exists()
+    # nothing stands in the way of the right settings
+    assert build(tiny_recipe(), SOURCES, tmp_path / "data").made == len(SOURCES)
+
+
+def test_bad_objects_in_a_row_do_not_end_a_build(tmp_path):
+    sources = []
+    for k in range(4):
+        bad = tmp_path / "meshes" / f"bad{k}.obj"
+        bad.parent.mkdir(exist_ok=True)
+        bad.write_text("v 0 0 nothing\nf 1 2 3\n")
+        file = ObjectSource(path=bad, name=f"a/bad{k}", label="a")
+        sources.append(MeshSource(file=file))
+    report = build(tiny_recipe(), [*sources, SOURCES[0]], tmp_path / "data")
+    assert (report.made, len(report.failed)) == (1, 4)
 
 
 # --- what is refused -------------------------------------------------------------------------

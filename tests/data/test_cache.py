@@ -121,6 +121,58 @@ def test_damaged_cache_is_made_anew(store: SweepStore, harm: str):
     assert path.read_bytes() == whole
 
 
+def test_flipped_bytes_are_found_when_they_are_read(store: SweepStore):
+    reader = plain(store)
+    cached = open_cache(reader).file
+    assert cached is not None
+    raw = bytearray(cached.path.read_bytes())
+    start = len(raw) - SIZE
+    draws = np.random.default_rng(0)
+    out = np.empty((1, *reader.shape), np.float32)
+    for _ in range(20):
+        place = int(draws.integers(start, len(raw)))
+        sweep = (place - start) // (SIZE // 12)
+        harmed = bytearray(raw)
+        harmed[place] ^= 1 << int(draws.integers(8))
+        cached.path.write_bytes(harmed)
+        opened = CacheFile(cached.path, 12, reader.shape, reader.digest)
+        for row in range(12):
+            if row != sweep:
+                opened.fill(np.array([row]), out)
+        for _ in range(2):  # what was found is found again
+            with pytest.raises(InputError, match=f"sweep {sweep} is not as it was written"):
+                opened.fill(np.array([sweep]), out)
+    cached.path.write_bytes(raw)
+    data = pickle.loads(pickle.dumps(cached))
+    whole = np.empty((12, *reader.shape), np.float32)
+    data.fill(np.arange(12), whole)
+    assert whole.tobytes() == bytes(raw[start:])
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "flipped", "empty"])
+def test_a_cache_without_whole_checksums_is_made_anew(store: SweepStore, harm: str):
+    cached = open_cache(plain(store)).file
+    assert cached is not None
+    (sums,) = store.path.rglob("*.sums")
+    whole = sums.read_bytes()
+    if harm == "gone":
+        sums.unlink()
+    else:
+        flipped = bytes([whole[0] ^ 1]) + whole[1:]
+        sums.write_bytes({"cut": whole[:-1], "flipped": flipped, "empty": b""}[harm])
+    assert open_cache(plain(store)).built
+    assert sums.read_bytes() == whole
+    assert not open_cache(plain(store)).built
+
+
+def test_checksums_go_with_their_cache(store: SweepStore):
+    open_cache(plain(store))
+    (store.path / "shards" / "cup" / "00000.h5").unlink()
+    changed = open_cache(plain(SweepStore.open(store.path))).file
+    assert changed is not None
+    assert list(store.path.rglob("*.sums")) == [changed.path.with_suffix(".sums")]
+
+
 def test_killed_build_leaves_nothing_under_the_final_name(store: SweepStore):
     # The child stops for good once the first shards are written.
     code = f"""

@@ -438,3 +438,64 @@ def test_webdataset_tars_hold_model_input_class_and_table(tmp_path: Path, make_s
     assert tree_bytes(tmp_path / "a") == tree_bytes(tmp_path / "b")
     with pytest.raises(InputError, match="another store, state or setting"):
         export_webdataset(store, split, tmp_path / "a", shard_size=11)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rate_hz": "fast"}, "rate_hz = 'fast': not a number of frames per second"),
+        ({"rate_hz": -1.0}, "rate_hz = -1.0"),
+        ({"rate_hz": True}, "rate_hz = True"),
+        ({"frames": "110"}, "frames = '110': not a number of frames"),
+        ({"frames": [110]}, "frames = [110]"),
+        ({"letters": {"a": 1}}, "letters = {'a': 1}: not one of 1000hz, 110hz, other"),
+        ({"sampling": "often"}, "sampling = 'often': not one of"),
+        ({"whiskers": "RC1"}, "whiskers = 'RC1': not a list of whiskers"),
+        ({"whiskers": ["RC1", "RC1"]}, "not a list of whiskers"),
+        ({"whiskers": ["RZ9"]}, "not a list of whiskers"),
+        ({"whiskers": [1]}, "not a list of whiskers"),
+    ],
+)
+def test_an_odd_export_json_is_told_in_one_sentence(tmp_path, changes, words):
+    store = tiny_store(tmp_path / "data", passes_1000hz())
+    export_npz(store, None, tmp_path / "npz")
+    path = tmp_path / "npz" / "export.json"
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps(tree | {"config": tree["config"] | changes}))
+    for act in (
+        lambda: import_npz(tmp_path / "npz", tmp_path / "again"),
+        lambda: export_npz(store, None, tmp_path / "npz"),
+    ):
+        with pytest.raises(InputError) as told:
+            act()
+        assert words in str(told.value)
+        assert str(path) in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "export.json"),
+        ("[]", "not a manifest"),
+        ("{}", "not a manifest"),
+        ('{"manifest": 1}', "missing or unknown fields"),
+        ("\u00ff", "export.json"),
+        (
+            '{"manifest": 1, "what": "x", "config": [1], "seed": 0, "versions": {}, "inputs": {}}',
+            "config = [1]: not as an export writes it",
+        ),
+        (
+            '{"manifest": 1, "what": "x", "config": {}, "seed": 0, "versions": {}, "inputs": 3}',
+            "inputs = 3: not as an export writes it",
+        ),
+    ],
+)
+def test_an_export_json_of_other_things_is_told_in_one_sentence(tmp_path, text, words):
+    store = tiny_store(tmp_path / "data", passes_1000hz())
+    export_npz(store, None, tmp_path / "npz")
+    (tmp_path / "npz" / "export.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError) as told:
+        import_npz(tmp_path / "npz", tmp_path / "again")
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,11 @@ from vibrissa.data.units import LOG, Made, ShardMaker
 
 FAILURES: Final = "failures"
 _LOCK: Final = "build.lock"
+_BUILDERS: Final = "builders.lock"
+_ABANDONED_S: Final = 3600.0
+"""A shard is written at one go, which takes seconds: what is older than this nobody writes."""
+_ALIKE: Final = 3
+"""So many objects that are refused for the same reason, and no other result, are no accident."""
 
 
 @dataclass(kw_only=True)
@@ -105,7 +111,8 @@ def build(
         What was done; ``failed`` lists the objects that remain.
 
     Raises:
-        InputError: the folder holds a set made by another recipe, or another build works on it.
+        InputError: the folder holds a set made by another recipe, another build works on it, or
+            every object is refused for one and the same reason, which is then told once.
         OutputError: the folder cannot be written to, or the disk is full; what is done stays.
     """
     root = Path(out)
@@ -121,7 +128,7 @@ def build(
     )
     for folder in (SHARDS, LOG):
         _make_folder(root / folder)
-    with _alone(root, part):
+    with _alone(root, part), _builders(root):
         everything = _declare(root, recipe, sources, prune=prune)
         mine = sources[part[0] - 1 :: part[1]]
         report = BuildReport()
@@ -177,6 +184,28 @@ def _alone(root: Path, part: tuple[int, int]) -> Iterator[None]:
         except OSError:
             pass  # some network file systems have no locks
         yield
+
+
+@contextmanager
+def _builders(root: Path) -> Iterator[None]:
+    """Be one of the builds, of whatever parts, that work in the folder at the same time. The first
+    removes what killed ones left, and no other begins meanwhile."""
+    with (root / LOG / _BUILDERS).open("a") as stream:
+        first = _lock(stream, "LOCK_EX", "LOCK_NB")
+        _remove_rests(root, older_than_s=0.0 if first else _ABANDONED_S)
+        _lock(stream, "LOCK_SH")  # gives up the lock of the first, or waits until it has
+        yield
+
+
+def _lock(stream: Any, *words: str) -> bool:
+    """Whether a lock could be had; some systems, and network file systems, have none."""
+    try:
+        import fcntl
+
+        fcntl.flock(stream, sum(getattr(fcntl, word) for word in words))
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _declare(
@@ -262,7 +291,6 @@ def _to_do(
     for source in sources:
         if source.name not in done:
             todo.append(source)
-            _remove_rests(root / SHARDS / shard_path(source.name))
     return todo
 
 
@@ -282,11 +310,12 @@ def _trouble(path: Path, recipe: Recipe, source: Source) -> str | None:
     return None
 
 
-def _remove_rests(path: Path) -> None:
-    """Remove what a killed process left of a shard under temporary names."""
-    if path.parent.is_dir():
-        for rest in path.parent.glob(f".{path.stem}.*.partial{path.suffix}"):
-            with suppress(OSError):
+def _remove_rests(root: Path, *, older_than_s: float = 0.0) -> None:
+    """Remove what killed processes left of shards under temporary names."""
+    latest = time.time() - older_than_s
+    for rest in (root / SHARDS).rglob(".*.partial.h5"):
+        with suppress(OSError):
+            if not older_than_s or rest.stat().st_mtime < latest:
                 rest.unlink()
 
 
@@ -311,8 +340,36 @@ def _work(
                 for made in _results(outcome, names[outcome.key]):
                     _take(maker.root, made, report)
                     bar.update(1)
+                _refuse_settings(maker.root, report, len(todo))
                 if report.failed:
                     bar.set_postfix_str(f"{len(report.failed)} failed")
+
+
+def _refuse_settings(root: Path, report: BuildReport, total: int) -> None:
+    """End the build where all that it has tried is refused for one reason that names no object:
+    it is not the objects that are wrong.
+
+    Raises:
+        InputError: that reason.
+    """
+    failed = report.failed
+    if report.made or report.kept or len(failed) < max(2, min(_ALIKE, total)):
+        return
+    reasons = {made.reason for made in failed}
+    if len(reasons) > 1 or any(made.trouble != "refused" for made in failed):
+        return
+    reason = reasons.pop()
+    if any(made.object in reason or Path(made.object).name in reason for made in failed):
+        return
+    for made in failed:
+        for file in _failure_files(root, made.object):
+            file.unlink(missing_ok=True)
+    if (root / FAILURES).is_dir() and not any(p.is_file() for p in (root / FAILURES).rglob("*")):
+        shutil.rmtree(root / FAILURES, ignore_errors=True)
+    raise InputError(
+        f"{reason.rstrip('.')} (so for each of the {len(failed)} objects tried, and the build was "
+        "ended)."
+    )
 
 
 def _results(outcome: Outcome[list[Made]], unit: Sequence[Source]) -> list[Made]:

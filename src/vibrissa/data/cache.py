@@ -1,8 +1,9 @@
 """The decoded cache: all sweeps of a store as model input in one file that is mapped into memory.
 
 It is derived from the shards and may be deleted at any time. A cache that is cut short or belongs
-to another state of the store is not used; flipped bytes within it are not looked for, as reading it
-all would cost what it saves.
+to another state of the store is not used. Beside it lies a checksum of each sweep; a sweep is
+compared with its own when a process reads it for the first time, so that flipped bytes are found
+before anything learns from them, and nothing is read for the sake of checking alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import mmap
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -39,8 +41,8 @@ _log = logging.getLogger(__name__)
 class CacheFile:
     """A whole cache (a :class:`~vibrissa.data.reading.SweepSource`).
 
-    It pickles by its path and is mapped anew in each process. Its values are not checked: who
-    doubts them deletes the file.
+    It pickles by its path and is mapped anew in each process. Every sweep is checked once in each
+    process, when it is first read.
 
     Args:
         path: the file, ``.npy``.
@@ -49,7 +51,7 @@ class CacheFile:
         digest: of what it holds.
 
     Raises:
-        InputError: it is not there, not of this shape, or cut short.
+        InputError: it or its checksums are not there, not of this shape, or cut short.
     """
 
     def __init__(self, path: Path, sweeps: int, shape: tuple[int, ...], digest: str) -> None:
@@ -76,6 +78,8 @@ class CacheFile:
         except (OSError, ValueError) as error:
             text = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{self.path}: not a whole cache ({text}); delete it.") from error
+        self._sums = _read_sums(self.path, self._sweeps)
+        self._checked = np.zeros(self._sweeps, dtype=bool)
         self._start = start
         rows = np.frombuffer(self._memory, dtype="<f4", offset=start)
         self._rows = rows.reshape(self._sweeps, -1)
@@ -84,7 +88,11 @@ class CacheFile:
         return self._sweeps
 
     def fill(self, indices: np.ndarray, out: np.ndarray) -> None:
-        """See :class:`~vibrissa.data.reading.SweepSource`."""
+        """See :class:`~vibrissa.data.reading.SweepSource`.
+
+        Raises:
+            InputError: a sweep differs from its checksum.
+        """
         if not len(indices):
             return
         if hasattr(self._memory, "madvise"):
@@ -95,10 +103,40 @@ class CacheFile:
                 page = first - first % mmap.PAGESIZE
                 self._memory.madvise(mmap.MADV_WILLNEED, page, first + size - page)
         # "clip" spares numpy a buffer of its own; whoever calls has checked the indices.
-        np.take(self._rows, indices, axis=0, out=out.reshape(len(indices), -1), mode="clip")
+        flat = out.reshape(len(indices), -1)
+        np.take(self._rows, indices, axis=0, out=flat, mode="clip")
+        for place in np.flatnonzero(~self._checked[indices]).tolist():
+            row = int(indices[place])
+            if zlib.crc32(flat[place].view(np.uint8)) != self._sums[row]:
+                raise InputError(
+                    f"{self.path}: sweep {row} is not as it was written; delete the file, and it "
+                    "is made again from the shards."
+                )
+            self._checked[row] = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CacheFile, (self.path, self._sweeps, self.shape, self.digest)
+
+
+def _sums_path(path: Path) -> Path:
+    return path.with_suffix(".sums")
+
+
+def _read_sums(path: Path, sweeps: int) -> np.ndarray:
+    """CRC-32 of each sweep; the file ends in that of its own contents.
+
+    Raises:
+        InputError: no whole file of so many.
+    """
+    source = _sums_path(path)
+    try:
+        packed = source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror}); delete {path}.") from error
+    sums = np.frombuffer(packed[: len(packed) // 4 * 4], dtype="<u4")
+    if len(packed) != 4 * (sweeps + 1) or sums[-1] != zlib.crc32(packed[:-4]):
+        raise InputError(f"{source}: not the checksums of {sweeps} sweeps; delete {path}.")
+    return sums[:-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,12 +274,12 @@ def _tidy(folder: Path, name: str, *, rests: bool) -> None:
     """Remove caches of other states of the store and a damaged one of this; with the lock, also
     what killed processes left."""
     state = name.partition("-")[0]
-    for file in folder.glob("*.npy"):
+    for file in (*folder.glob("*.npy"), *folder.glob("*.sums")):
         # glob also finds hidden files, which are those under way
         if file.name.startswith("."):
             stale = rests and ".partial" in file.name
         else:
-            stale = file.name == name or not file.name.startswith(state)
+            stale = file.stem == Path(name).stem or not file.name.startswith(state)
         if stale:
             with suppress(OSError):
                 file.unlink()
@@ -270,6 +308,13 @@ def _build(reader: ShardReader, path: Path, threads: int, quiet: bool) -> None:
         closing(ahead(work, range(len(paths)), threads=threads, depth=2 * threads)) as done,
     ):
         np.lib.format.write_array_header_1_0(stream, header)
+        sums: list[int] = []
         for _, values in done:
-            stream.write(values.astype("<f4", copy=False).data)
+            stored = np.ascontiguousarray(values, dtype="<f4")
+            stream.write(stored.data)
+            sums += [zlib.crc32(sweep.reshape(-1).view(np.uint8)) for sweep in stored]
             bar.update(len(values))
+        packed = np.array(sums, dtype="<u4").tobytes()
+        # First the sums: a cache that is there has them.
+        with atomic_path(_sums_path(path)) as beside:
+            beside.write_bytes(packed + zlib.crc32(packed).to_bytes(4, "little"))

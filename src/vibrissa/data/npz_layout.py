@@ -16,11 +16,11 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final, Literal, get_args
 
 import numpy as np
 
@@ -28,7 +28,8 @@ from vibrissa.core.axes import CHANNELS
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest
-from vibrissa.morphology.grid import EMPTY_PLACES, GRID_COLUMNS, grid_name
+from vibrissa.morphology.grid import EMPTY_PLACES, GRID_COLUMNS, grid_name, grid_place
+from vibrissa.simulation.scene import Sampling
 
 Letters = Literal["1000hz", "110hz", "other"]
 
@@ -278,13 +279,53 @@ def _unreadable(error: BaseException) -> InputError:
 
 
 def read_about(root: Path) -> Manifest:
-    """What ``export.json`` in a folder says.
+    """The manifest ``export.json`` of a folder; of its files it says ``frames``, ``letters``,
+    ``rate_hz``, ``sampling`` and ``whiskers``, as far as it does.
 
     Raises:
-        InputError: it is not readable.
+        InputError: it is not readable, no manifest of an export, or an entry is not as it must be.
     """
+    path = root / ABOUT
     try:
-        text = (root / ABOUT).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise refuse(str(root / ABOUT), "", f"not readable ({error})", "export again") from error
-    return Manifest.from_json(text, origin=str(root / ABOUT))
+        raise refuse(str(path), "", f"not readable ({error})", "export again") from error
+    try:
+        manifest = Manifest.from_json(text, origin=str(path))
+    except RecursionError as error:
+        raise refuse(str(path), text[:20], "not a manifest", "export again") from error
+    config = manifest.config
+    for name, found in (("config", config), ("inputs", manifest.inputs)):
+        if not isinstance(found, dict):
+            raise refuse(f"{path}: {name}", found, "not as an export writes it", "export again")
+    for name, (fits, reason) in _ABOUT.items():
+        if config.get(name) is not None and not fits(config[name]):
+            raise refuse(f"{path}: {name}", config[name], reason, "export again, or take it away")
+    return manifest
+
+
+def _is_rate(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and 0.0 < value < float("inf")
+
+
+def _are_whiskers(value: Any) -> bool:
+    names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    if not names or len(set(value)) < len(value):
+        return False
+    try:
+        return bool(value) and all(grid_place(name) is not None for name in value)
+    except InputError:
+        return False
+
+
+_ABOUT: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "frames": (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1,
+        "not a number of frames",
+    ),
+    "rate_hz": (_is_rate, "not a number of frames per second"),
+    "letters": (lambda v: v in get_args(Letters), f"not one of {', '.join(get_args(Letters))}"),
+    "sampling": (lambda v: v in get_args(Sampling), f"not one of {', '.join(get_args(Sampling))}"),
+    "whiskers": (_are_whiskers, "not a list of whiskers, each once"),
+}
