@@ -173,11 +173,12 @@ def _rise_by_lag(spikes: np.ndarray, onsets: np.ndarray) -> tuple[np.ndarray, np
     edges = low + _BIN_S * np.arange(n + 1)
     fired = np.histogram(spikes, edges)[0].astype(np.float64)
     touched = np.histogram(onsets, edges)[0].astype(np.float64)
-    most = min(round(_FARTHEST_S / _BIN_S), n - 1)
+    most = min(round(_FARTHEST_S / _BIN_S) + 30, n - 1)
     cross = fftconvolve(fired, touched[::-1])[n - 1 - most : n + most]
     response = np.zeros(61)
     response[30 + round(RESPONSE_S[0] / _BIN_S) : 30 + round(RESPONSE_S[1] / _BIN_S)] = 1.0
     around = np.where(np.abs(np.arange(-30, 31)) <= 15, 1.0, 0.0) - response
     around *= response.sum() / around.sum()
-    rise = fftconvolve(cross, (response - around)[::-1], mode="same")
-    return _BIN_S * np.arange(-most, most + 1), rise
+    # At the ends the neighbourhood is not whole, so they are left out.
+    rise = fftconvolve(cross, (response - around)[::-1], mode="valid")
+    return _BIN_S * np.arange(-most + 30, most - 30 + 1), rise

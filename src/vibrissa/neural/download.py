@@ -6,6 +6,7 @@ Nothing here is needed to read files that are already at hand.
 from __future__ import annotations
 
 import io
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,9 @@ class DandiArchive:
         except MissingExtraError as error:
             raise MissingExtraError(f"{str(error).rstrip('.')}; or {self.advice()}.") from error
         api = import_module("dandi.dandiapi")
+        log = logging.getLogger("dandi")
+        level = log.level
+        log.setLevel(logging.CRITICAL)  # it prints tracebacks of what is said in a sentence below
         try:
             with api.DandiAPIClient() as client:
                 remote = list(client.get_dandiset(self.dandiset, self.version).get_assets())
@@ -104,6 +108,8 @@ class DandiArchive:
                 f"dandiset {self.dandiset}: the archive cannot be reached "
                 f"({_short(error)}); {self.advice()}."
             ) from error
+        finally:
+            log.setLevel(level)
         self._remote.update({one.path: one for one in remote})
         return [
             Asset(path=one.path, size=int(one.size), address=one.base_download_url)

@@ -18,6 +18,7 @@ from vibrissa.neural.nwb import Engine, find_recordings, read_recording
 from vibrissa.neural.raw import RawSession
 from vibrissa.neural.selecting import TrialRules, choose_rules, session_of
 from vibrissa.neural.session import Session
+from vibrissa.neural.windows import choose_window
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,9 +94,10 @@ def inspect_recordings(
     Arguments as for :func:`vibrissa.neural.nwb.read_sessions`.
 
     Raises:
-        InputError: no such path or a folder without NWB files.
+        InputError: no such path, a folder without NWB files, or unknown options.
     """
     chosen, rules = choose_mapping(mapping), choose_rules(trials)
+    plan = choose_window(window if window is not None else chosen.window or "published")
     found: list[Inspection] = []
     named: dict[tuple[str, str], Path] = {}
     for path in track(find_recordings(paths), "inspecting", unit="file", quiet=quiet):
@@ -108,7 +110,7 @@ def inspect_recordings(
             found.append(Inspection(path=path, problem=str(error)))
             continue
         twin = named.setdefault((raw.animal, raw.name), path)
-        found.append(_inspect(path, raw, window, rules, chosen, twin))
+        found.append(_inspect(path, raw, plan, rules, chosen, twin))
     return tuple(found)
 
 

@@ -254,7 +254,10 @@ def _geometry(config: SynthConfig, seed: int, features: Any, rdm: Any) -> np.nda
     else:
         distances = np.asarray(rdm, dtype=np.float64)
         good = distances.shape == (n, n) and np.isfinite(distances).all()
-        if not good or abs(distances - distances.T).max() > 1e-9 or abs(np.diag(distances)).max():
+        if (
+            not good
+            or max(abs(distances - distances.T).max(), abs(np.diag(distances)).max()) > 1e-9
+        ):
             raise refuse(
                 "rdm", f"shape {distances.shape}",
                 f"not a symmetric ({n}, {n}) matrix with a zero diagonal", "mend it",

@@ -1,0 +1,199 @@
+"""Files that cannot be used: one sentence each that names the file and says what to do."""
+
+import h5py
+import numpy as np
+import pytest
+
+from vibrissa.core.errors import InputError
+from vibrissa.neural.mapping import RecordingMapping
+from vibrissa.neural.nwb import find_recordings, read_recording, read_sessions
+from vibrissa.neural.selecting import TrialRules
+from vibrissa.neural.synth import SynthConfig
+from vibrissa.neural.synth_nwb import write_synth
+
+pytest.importorskip("pynwb")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    config = SynthConfig(animals=1, sessions=1, units=4, trials=30)
+    return write_synth(out, config, 2, quiet=True).files[0].read_bytes()
+
+
+@pytest.fixture
+def path(whole, tmp_path):
+    file = tmp_path / "sub-219CR_ses-1_behavior+ecephys+image.nwb"
+    file.write_bytes(whole)
+    return file
+
+
+def sentence(*given, **options):
+    with pytest.raises(InputError) as caught:
+        read_sessions(*given, quiet=True, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    return text
+
+
+def group(file, name):
+    found = file[name]
+    assert isinstance(found, h5py.Group)
+    return found
+
+
+def replace_column(path, table, column, values):
+    with h5py.File(path, "r+") as file:
+        held = group(file, table)
+        attributes = dict(held[column].attrs)
+        del held[column]
+        held[column] = values
+        held[column].attrs.update(attributes)
+
+
+@pytest.mark.parametrize("engine", ["h5py", "pynwb"])
+class TestFiles:
+    def test_truncated(self, path, whole, engine):
+        path.write_bytes(whole[: len(whole) // 2])
+        assert "truncated" in sentence(path, engine=engine)
+
+    def test_not_hdf5(self, path, engine):
+        path.write_text("date,unit\n")
+        assert "not an NWB file (no HDF5 inside)" in sentence(path, engine=engine)
+
+    def test_empty_file(self, path, engine):
+        path.write_bytes(b"")
+        assert "not an NWB file" in sentence(path, engine=engine)
+
+    def test_hdf5_but_not_nwb(self, path, engine):
+        with h5py.File(path, "w") as file:
+            file["x"] = [1, 2]
+        assert "not an NWB file" in sentence(path, engine=engine)
+
+    def test_no_trials(self, path, engine):
+        with h5py.File(path, "r+") as file:
+            file.move("intervals/trials", "intervals/epochs2")
+            group(file, "intervals/epochs2")
+        text = sentence(path, engine=engine)
+        assert "no trial table 'trials'" in text
+
+    def test_nan_spikes(self, path, engine):
+        with h5py.File(path, "r+") as file:
+            file["units/spike_times"][3] = np.nan  # pyright: ignore
+        assert "spike times are not finite" in sentence(path, engine=engine)
+
+    def test_units_without_spikes(self, path, engine):
+        with h5py.File(path, "r+") as file:
+            units = group(file, "units")
+            del units["spike_times"], units["spike_times_index"]
+            names = [n for n in np.array(units.attrs["colnames"]) if n != "spike_times"]
+            units.attrs["colnames"] = np.array(names, dtype=h5py.string_dtype())
+        assert "no spike_times" in sentence(path, engine=engine)
+
+
+def test_missing_paths(path, tmp_path):
+    assert "no such file or folder" in sentence(tmp_path / "nothing.nwb")
+    (tmp_path / "empty").mkdir()
+    assert "a folder without NWB files" in sentence(tmp_path / "empty")
+    assert "nothing given" in sentence([])
+    assert find_recordings([path, path, path.parent]) == (path,)
+
+
+def test_missing_column(path):
+    with h5py.File(path, "r+") as file:
+        del file["intervals/trials/choice_time"]
+    text = sentence(path)
+    assert "no column 'choice_time'" in text
+    assert "start_time" in text
+
+
+def test_unknown_stimulus(path):
+    n = read_recording(path).n_trials
+    replace_column(path, "intervals/trials", "stimulus", ["convx"] * n)
+    text = sentence(path)
+    assert "condition" in text
+    assert "convx" in text
+    assert "did you mean 'convex" in text
+
+
+def test_empty_condition(path):
+    n = read_recording(path).n_trials
+    replace_column(path, "intervals/trials", "servo_position", [""] * n)
+    assert "servo_position is empty" in sentence(path)
+
+
+def test_condition_that_never_occurs(path):
+    assert "no session can be used" in sentence(path, trials=TrialRules(conditions=("nothing",)))
+    text = sentence(path, trials=TrialRules(conditions=("convex far", "convex neer")))
+    assert "convex neer" in text
+    assert "no session has a trial of it" in text
+
+
+def test_condition_without_trials_is_a_warning(path):
+    n = read_recording(path).n_trials
+    replace_column(path, "intervals/trials", "servo_position", ["far"] * n)
+    (session,) = read_sessions(path)
+    assert session.conditions == ("concave far", "convex far")
+    assert any("no trials of concave close, concave medium" in w for w in session.warnings)
+
+
+def test_all_trials_outside_the_recording(path):
+    with h5py.File(path, "r+") as file:
+        file["acquisition/extracellular array recording/starting_time"][()] = 1e6  # pyright: ignore
+    text = sentence(path)
+    assert "no trial left" in text
+    assert "outside the recording" in text
+
+
+def test_no_units_at_all(path):
+    with h5py.File(path, "r+") as file:
+        del file["units"]
+    assert "no units" in sentence(path)
+
+
+def test_twins(path, whole, tmp_path):
+    (tmp_path / "again.nwb").write_bytes(whole)
+    assert "is also in" in sentence(tmp_path)
+
+
+def test_units_with_one_id(path):
+    with h5py.File(path, "r+") as file:
+        file["units/id"][...] = 7  # pyright: ignore
+    assert "some stand twice" in sentence(path)
+
+
+def test_spikes_out_of_order_are_sorted_and_told(path):
+    before = read_recording(path)
+    with h5py.File(path, "r+") as file:
+        spikes = file["units/spike_times"]
+        assert isinstance(spikes, h5py.Dataset)
+        first = spikes[: len(before.spike_times[0])]
+        spikes[: len(first)] = first[::-1]
+    after = read_recording(path)
+    np.testing.assert_array_equal(after.spike_times[0], before.spike_times[0])
+    assert any("out of order" in text for text in after.remarks)
+
+
+def test_no_series_no_coverage_but_a_warning(path):
+    with h5py.File(path, "r+") as file:
+        del file["acquisition/extracellular array recording"]
+    (session,) = read_sessions(path)
+    assert any("does not say when was recorded" in w for w in session.warnings)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"trials": "corect"}, "did you mean 'correct'"),
+        ({"window": "respnse_window"}, "did you mean 'response_window'"),
+        ({"engine": "matlab"}, "engine = 'matlab'"),
+        ({"shift_s": float("nan")}, "shift_s = nan"),
+        ({"bin_s": 0.0}, "bin_s = 0.0"),
+        ({"mapping": "nowhere.yaml"}, "there is no such file"),
+        ({"mapping": RecordingMapping(ignore="outcome")}, "not truth values"),
+        ({"mapping": RecordingMapping(trials="epochs")}, "no trial table 'epochs'"),
+    ],
+)
+def test_options_that_make_no_sense(path, options, text):
+    assert text in sentence(path, **options)
