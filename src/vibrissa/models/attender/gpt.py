@@ -114,7 +114,7 @@ class GPTAttender(Attender):
     """See :class:`GPT`.
 
     Parameters: ``embed``, ``position``, ``block.<k>``, ``norm``, ``head``, ``action_token``. Layers
-    are recorded at the tokens where the output is read.
+    are recorded at the tokens where the output is read, the embedding at those of the steps.
     """
 
     def __init__(self, config: GPT, n_features: int, n_steps: int) -> None:
@@ -162,7 +162,8 @@ class GPTAttender(Attender):
         y = self.head(normed)
         if tap is not None:
             where = self._tokens(every)
-            tap("gpt.emb", take(embedded, where))
+            # Action tokens hold nothing of the input yet: the embedding is that of the steps.
+            tap("gpt.emb", embedded[:, ::2] if self.config.action_tokens else embedded)
             for k, values in enumerate(kept):
                 tap(f"gpt.b{k}", take(values, where))
             if len(queries) < len(where):

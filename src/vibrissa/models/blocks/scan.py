@@ -36,14 +36,19 @@ def selective_scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Te
     """
     kernel = _kernel() if x.is_cuda else None
     if kernel is not None:
-        first = (x, dt, b, c)
-        turned = [part.transpose(1, 2).contiguous() for part in first]
-        y = kernel(turned[0], turned[1], a.float(), turned[2], turned[3], d.float())
-        return y.transpose(1, 2)
+        return by_kernel(kernel, x, dt, a, b, c, d)
     if x.device.type == "meta":
         return x * d + (c @ b.transpose(1, 2)) @ (dt * x)
     found: Any = _Scan.apply(x, dt, a, b, c)
     return found + x * d
+
+
+def by_kernel(
+    kernel: Any, x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor
+) -> Tensor:
+    """The scan by ``selective_scan_fn``, which has the steps last."""
+    x, dt, b, c = (part.transpose(1, 2).contiguous() for part in (x, dt, b, c))
+    return kernel(x, dt, a.float(), b, c, d.float()).transpose(1, 2)
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -60,17 +61,28 @@ class ConvRNN(EncoderConfig):
 
     def graph(self, frame_shape: tuple[int, int, int]) -> GraphSpec:
         """The temporal graph that the encoder unrolls, for frames (channel, row, column)."""
-        options = {"layer_norm": True} if self.layer_norm else {}
-        spec = published_graph("zhuang", cell=self.cell, **options)
-        widths: dict[str, dict[str, Any]] = {
-            name: {"channels": n} for name, n in zip(CONVOLUTIONS, self.channels, strict=True)
-        }
-        widths |= {name: {"units": n} for name, n in zip(FULL, self.units, strict=True)}
-        nodes = [replace(n, pre=replace(n.pre, **widths[n.name])) for n in spec.nodes]
-        return replace(spec, nodes=tuple(nodes), input_shape=frame_shape)
+        return _graph(self.cell, self.layer_norm, self.channels, self.units, frame_shape)
 
     def build(self, input_shape: InputShape) -> ConvRNNEncoder:
         return ConvRNNEncoder(self, input_shape)
+
+
+@cache
+def _graph(
+    cell: str | None,
+    layer_norm: bool,
+    channels: tuple[int, ...],
+    units: tuple[int, ...],
+    frame_shape: tuple[int, int, int],
+) -> GraphSpec:
+    options = {"layer_norm": True} if layer_norm else {}
+    spec = published_graph("zhuang", cell=cell, **options)
+    widths: dict[str, dict[str, Any]] = {
+        name: {"channels": n} for name, n in zip(CONVOLUTIONS, channels, strict=True)
+    }
+    widths |= {name: {"units": n} for name, n in zip(FULL, units, strict=True)}
+    nodes = [replace(n, pre=replace(n.pre, **widths[n.name])) for n in spec.nodes]
+    return replace(spec, nodes=tuple(nodes), input_shape=frame_shape)
 
 
 @encoders.register("zhuang")
