@@ -36,6 +36,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_split_store(tmp_path_factory.mktemp("train") / "store", objects=24, sweeps=4)
 
 
+@pytest.fixture(scope="session")
+def make_split_store() -> Any:
+    """See :func:`write_split_store`."""
+    return write_split_store
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:
     """The same rounding in this process and in those that tests start."""

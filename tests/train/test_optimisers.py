@@ -10,17 +10,17 @@ from vibrissa.train.lars import LARS
 from vibrissa.train.optimisers import SGD, Adam, AdamW, Lars, optimisers, split_parameters
 
 
-def network(dtype=torch.float64):
+def network(dtype=torch.float64) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)).to(dtype)
 
 
-def descend(module, optimiser, steps=5):
+def descend(module: nn.Module, optimiser, steps=5):
     draws = torch.Generator().manual_seed(1)
     for _ in range(steps):
         x = torch.randn(6, 5, generator=draws, dtype=torch.float64)
         optimiser.zero_grad()
-        module(x).square().sum().backward()
+        module.forward(x).square().sum().backward()
         optimiser.step()
     return [p.detach().clone() for p in module.parameters()]
 
@@ -103,7 +103,7 @@ def test_lars_spares_biases_and_norms_by_default_and_nothing_as_published():
     assert [(g["adapt"], g["weight_decay"]) for g in groups] == [(True, 0.1), (True, 0.1)]
     assert not groups[0]["zero_moves"]
     # an excluded one steps as plain SGD
-    bias = module[0].bias
+    bias: nn.Parameter = module[0].bias  # pyright: ignore[reportAssignmentType]
     before = bias.detach().numpy().copy()
     optimiser = Lars(lr=0.5, weight_decay=0.1).build([module])
     gradient = torch.ones(4, dtype=torch.float64)
@@ -143,7 +143,7 @@ def test_states_go_on():
             optimiser.load_state_dict(state)
         x = torch.randn(6, 5, generator=draws, dtype=torch.float64)
         optimiser.zero_grad()
-        first(x).square().sum().backward()
+        first.forward(x).square().sum().backward()
         optimiser.step()
     for a, b in zip(first.parameters(), wanted, strict=True):
         assert torch.equal(a, b)
@@ -154,12 +154,12 @@ def test_every_optimiser_goes_downhill(name):
     module = nn.Linear(3, 1, bias=False)
     optimiser = optimisers.get(name)(lr=0.05).build([module])
     x = torch.eye(3)
-    first = module(x).square().sum().item()
+    first = module.forward(x).square().sum().item()
     for _ in range(30):
         optimiser.zero_grad()
-        module(x).square().sum().backward()
+        module.forward(x).square().sum().backward()
         optimiser.step()
-    assert module(x).square().sum().item() < first
+    assert module.forward(x).square().sum().item() < first
 
 
 @pytest.mark.parametrize(

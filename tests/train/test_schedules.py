@@ -1,6 +1,7 @@
 """Schedules against closed forms, tables and torch's own."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_cosine_by_steps_begins_above_zero_and_is_smooth():
     assert found[length:] == pytest.approx(
         [math.cos(math.pi * t / (2 * rest)) ** 2 for t in range(rest)]  # the half-angle form
     )
-    assert max(abs(a - b) for a, b in zip(found, found[1:], strict=False)) < 0.01
+    assert max(abs(a - b) for a, b in pairwise(found)) < 0.01
 
 
 def test_cosine_annealing_by_epochs_as_published():

@@ -45,8 +45,8 @@ def save_checkpoint(
     content = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "config": json.dumps(config, sort_keys=True),
-        "progress": json.dumps(progress, sort_keys=True),
+        "config": json.dumps(config),
+        "progress": json.dumps(progress),
         "model": _plain(model),
         "objective": _plain(objective),
         "optimiser": None if optimiser is None else dict(optimiser),

@@ -31,7 +31,7 @@ def draw_curves(rows: Sequence[Row], *, title: str = "", chance: float | None = 
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    accuracy = any(name.endswith("_top1") for row in rows for name in row)
+    accuracy = any(row.get(f"{part}_top1") is not None for row in rows for part in _COLOURS)
     panels = 3 if accuracy else 2
     with three.style():
         figure = Figure(figsize=(3.4 * panels, 3.1), layout="constrained")
@@ -78,7 +78,7 @@ def _panel(axis: Axes, rows: Sequence[Row], metric: str, scale: float) -> None:
         if known:
             x, y = zip(*known, strict=True)
             axis.plot(x, y, color=colour, label=_NAMES[part], **_marks(len(known)))
-    if len(axis.lines) > 1 or metric != "loss":
+    if axis.lines:
         axis.legend(frameon=False, fontsize=8)
 
 

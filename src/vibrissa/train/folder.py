@@ -150,7 +150,9 @@ def claim(folder: Path, manifest: Manifest) -> bool:
         OutputError: it cannot be written.
     """
     path = folder / MANIFEST
-    if path.is_file():
+    # What was refused before its first checkpoint binds nobody.
+    trained = (folder / CHECKPOINTS).is_dir() or (folder / RESULT).is_file()
+    if path.is_file() and trained:
         known = read_manifest(folder)
         _compare(folder, known, manifest)
         return True
@@ -158,7 +160,7 @@ def claim(folder: Path, manifest: Manifest) -> bool:
         busy = folder.is_dir() and any(folder.iterdir())
     except OSError as error:
         raise OutputError(f"{folder}: cannot be read ({error.strerror}).") from error
-    if busy or folder.is_file():
+    if (busy and not path.is_file()) or folder.is_file():
         raise refuse(
             "out", str(folder), "it is there and is no run folder", "choose another output folder"
         )
@@ -168,9 +170,10 @@ def claim(folder: Path, manifest: Manifest) -> bool:
 
 
 def _compare(folder: Path, known: Manifest, now: Manifest) -> None:
-    found = first_difference(dict(known.config), dict(now.config))
+    # in the order of the new one: a file has its keys sorted
+    found = first_difference(dict(now.config), dict(known.config))
     if found is not None:
-        place, before, asked = found
+        place, asked, before = found
         raise refuse(
             place, asked, f"the run in {folder} was begun with {before!r}",
             "use that, or choose another output folder",

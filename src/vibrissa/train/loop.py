@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vibrissa.core.progress import Bar, progress
+from vibrissa.core.progress import Bar, is_watched, progress
 from vibrissa.core.seeds import integer_seed
 from vibrissa.data.datamodule import DataModule
 from vibrissa.data.loader import TactileBatch
@@ -102,16 +102,19 @@ class Loop:
         save_every_s: seconds between checkpoints within an epoch.
         save_every_steps: steps between them instead.
         quiet: no progress bar.
+        tell: takes a line for every epoch, where no bar is seen.
     """
 
     def __init__(
         self, fabric: Any, config: TrainConfig, learner: Learner, data: DataModule, folder: Path,
         *, card: Mapping[str, Any], wish: Wish, save_every_s: float = 600.0,
         save_every_steps: int | None = None, quiet: bool = False,
+        tell: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self.fabric, self.config, self.data = fabric, config, data
         self.folder, self.card, self.wish = folder, card, wish
         self.quiet = quiet
+        self.tell = None if tell is None or is_watched(quiet) else tell
         self.learner = learner
         self.module: nn.Module = fabric.setup_module(learner)
         self.optimiser = config.optimiser.build([learner])
@@ -217,6 +220,8 @@ class Loop:
         self.save()
         bar.set_postfix_str(self.monitor.sentence(row))
         if self.fabric.is_global_zero:
+            if self.tell is not None:
+                self.tell(self.monitor.sentence(row))
             write_metrics(self.folder / METRICS, place.history)
             if recorder is not None:
                 recorder.epoch(row)
@@ -237,7 +242,7 @@ class Loop:
             return {}
         found: list[Row] = [{}]
         if self.fabric.is_global_zero:
-            found = [probe_online(self.learner.model, self.data, config.probe, seed=config.seed)]
+            found = [probe_online(self.learner.model, self.data, config)]
         return self.fabric.broadcast(found)[0]
 
     # --- a step ------------------------------------------------------------------------------

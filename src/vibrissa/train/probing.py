@@ -28,6 +28,7 @@ from vibrissa.objectives import (
     ProbeResult,
     extract_features,
 )
+from vibrissa.train.config import TrainConfig
 from vibrissa.train.folder import Run, load_run
 from vibrissa.train.recording import Row
 
@@ -93,7 +94,7 @@ def probe(
     kind: Kind = "linear",
     split: str | None = None,
     part: str = "test",
-    pool: Pool = "last",
+    pool: Pool | None = None,
     batch_size: int = 256,
     seed: int | None = None,
     device: str = "cpu",
@@ -106,7 +107,8 @@ def probe(
         kind: ``linear`` (solved to the end), ``knn``, or ``linear_sgd`` (the published recipe).
         split: of the store; by default that of the run, or ``by_object``.
         part: to test on.
-        pool: features of the ``last`` step or their ``mean`` over steps.
+        pool: features of the ``last`` step or their ``mean`` over steps; by default those that
+            the run's objective looked at, or the last.
         batch_size: of the passes.
         seed: of the untrained weights; by default that of the run, whose first weights they are.
         device: where to compute features.
@@ -142,6 +144,8 @@ def probe(
         own = run.config.seed if seed is None else seed
         first = build(run.config.model, n_classes=len(run.labels), input_shape=shape, seed=own)
     groups = store.table["object"].to_numpy(dtype=object).astype(str)
+    if pool is None:
+        pool = "last" if run is None else pool_of(run.config)
 
     def result(model: nn.Module) -> ProbeResult:
         model.to(device)
@@ -161,16 +165,22 @@ def probe(
     )
 
 
-def probe_online(model: nn.Module, data: DataModule, kind: str, *, seed: int = 0) -> Row:
+def pool_of(config: TrainConfig) -> Pool:
+    """Which features an objective looks at: of the last step, or the mean over steps."""
+    return "mean" if getattr(config.objective, "pool", "last") == "mean" else "last"
+
+
+def probe_online(model: nn.Module, data: DataModule, config: TrainConfig) -> Row:
     """Top-1 and top-5 of a probe on the validation part, in the middle of a training."""
-    found = probe_part(model, data, kind, "validate")
+    found = probe_part(model, data, config, "validate")
     return {"probe_top1": found.top1, "probe_top5": found.top5}
 
 
-def probe_part(model: nn.Module, data: DataModule, kind: str, part: str) -> ProbeResult:
+def probe_part(model: nn.Module, data: DataModule, config: TrainConfig, part: str) -> ProbeResult:
     """Let a probe learn from the training part and test it on another, of all processes."""
+    kind, pool = config.probe, pool_of(config)
     loaders = (whole_loader(data, p) for p in ("train", part))
-    train, test = (extract_features(model, loader) for loader in loaders)
+    train, test = (extract_features(model, loader, pool=pool) for loader in loaders)
     groups = data.store.table["object"].to_numpy(dtype=object).astype(str)
     return _evaluate(kind, train, test, data.n_classes, groups)
 

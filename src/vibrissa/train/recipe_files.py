@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
 
-from vibrissa.core.errors import refuse_unknown
+from vibrissa.core.errors import InputError, refuse
+from vibrissa.models.published import published_model, zoo
 from vibrissa.train.config import TrainConfig, config_from_tree
 
 
@@ -18,15 +20,26 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe_tree(name: str) -> dict[str, Any]:
-    """The plain tree of a recipe.
+    """The plain tree of a recipe, or of how a published model was trained.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name, or it was not trained.
     """
     for file in _files():
         if file.name == f"{name}.yaml":
             return yaml.safe_load(file.read_text(encoding="utf-8"))
-    raise refuse_unknown("recipe", name, recipe_names())
+    runs = {entry.run for entry in zoo().values()}
+    if name in zoo() or name.removeprefix("tactile1000hz_") in runs:
+        tree = published_model(name).recipe
+        if tree is None:
+            raise refuse("recipe", name, "an untrained control", "probe it: vibrissa probe")
+        return tree
+    near = get_close_matches(name, [*recipe_names(), *zoo()], n=1, cutoff=0.5)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    raise InputError(
+        f"recipe = {name!r}: no such name; {guess}Known: {', '.join(recipe_names())}, and "
+        "published models (vibrissa list zoo)."
+    )
 
 
 def recipe(name: str) -> TrainConfig:

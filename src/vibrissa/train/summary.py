@@ -15,7 +15,7 @@ from vibrissa.train.checkpoint import load_weights, read_checkpoint
 from vibrissa.train.curves import save_curves
 from vibrissa.train.folder import CHECKPOINTS
 from vibrissa.train.learner import Predictions, evaluate
-from vibrissa.train.probing import probe_part, whole_loader
+from vibrissa.train.probing import pool_of, probe_part, whole_loader
 
 if TYPE_CHECKING:
     from vibrissa.data.datamodule import DataModule
@@ -81,7 +81,7 @@ def _scores(loop: Loop, folder: Path) -> dict[str, Any]:
                 found[part] = predictions
                 scores[part] = _classified(data, part, predictions, loop.config.seed)
         elif loop.config.probe != "none":
-            result = probe_part(learner.model, data, loop.config.probe, part)
+            result = probe_part(learner.model, data, loop.config, part)
             scores[part] = {f"{loop.config.probe}_probe": result.to_dict()}
     if found:
         _write_predictions(folder / PREDICTIONS, data, found)
@@ -90,7 +90,9 @@ def _scores(loop: Loop, folder: Path) -> dict[str, Any]:
             logits=torch.from_numpy(first.logits), labels=torch.from_numpy(first.label)
         )
     elif parts:
-        features = extract_features(learner.model, whole_loader(data, parts[0]))
+        features = extract_features(
+            learner.model, whole_loader(data, parts[0]), pool=pool_of(loop.config)
+        )
         collapse = diagnose(embedding=torch.from_numpy(features.values))
     return {
         "scores": scores,

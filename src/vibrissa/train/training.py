@@ -59,6 +59,7 @@ class RunOptions:
         save_every_s: seconds between checkpoints within an epoch.
         save_every_steps: steps between them instead.
         track: ``wandb``, ``mlflow``.
+        tell: takes a line for every epoch, where no progress bar is seen.
         quiet: no progress bar.
     """
 
@@ -70,6 +71,7 @@ class RunOptions:
     save_every_s: float = 600.0
     save_every_steps: int | None = None
     track: tuple[str, ...] = ()
+    tell: Callable[[str], None] | None = None
     quiet: bool = False
 
     def __post_init__(self) -> None:
@@ -129,12 +131,12 @@ def train(
         MissingExtraError: Lightning or a tracker is not installed.
     """
     settings = options or RunOptions()
-    require_extra("lightning", "train", "training")
-    check_trackers(settings.track)
     data = _data(config, store, settings, rank=0, world_size=1)
     check_data(config, data)
     if settings.devices * settings.nodes > 1:
         check_batch(config.data.batch_size, settings.devices * settings.nodes)
+    require_extra("lightning", "train", "training")
+    check_trackers(settings.track)
     folder = Path(out)
     manifest = _manifest(config, data)
     begun = claim(folder, manifest)
@@ -144,7 +146,7 @@ def train(
     if not begun:
         _write_recipe(folder, config)
     data.normalisation  # noqa: B018  (measured once, and kept, before processes start)
-    job = _Job(config=config, store=data.store.path, folder=folder, options=settings)
+    job = _Job(config, data.store.path, folder, settings)
     with stop_wishes(), memory_advice(config.data.batch_size, config.accumulate):
         _launch(job)
     tree = read_result(folder)
@@ -227,12 +229,11 @@ def _write_recipe(folder: Path, config: TrainConfig) -> None:
 # --- processes -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Job:
-    config: TrainConfig
-    store: Path
-    folder: Path
-    options: RunOptions
+    """What every process gets; no dataclass, for Lightning takes those that it passes on apart."""
+
+    def __init__(self, config: TrainConfig, store: Path, folder: Path, options: RunOptions) -> None:
+        self.config, self.store, self.folder, self.options = config, store, folder, options
 
 
 def _launch(job: _Job) -> None:
@@ -245,11 +246,7 @@ def _launch(job: _Job) -> None:
         strategy: Any = "auto"
         if options.devices * options.nodes > 1:
             started = any(name in os.environ for name in ("LOCAL_RANK", "SLURM_PROCID"))
-            strategy = DDPStrategy(
-                start_method="popen" if started else "spawn",
-                find_unused_parameters=True,
-                broadcast_buffers=False,
-            )
+            strategy = DDPStrategy(start_method="popen" if started else "spawn")
         bf16 = job.config.precision == "bf16"
         try:
             fabric = Fabric(
@@ -258,7 +255,7 @@ def _launch(job: _Job) -> None:
                 precision="bf16-mixed" if bf16 else "32-true",
             )  # fmt: skip
         except (ValueError, RuntimeError, ImportError, TypeError) as error:
-            text = " ".join(str(error).split()).rstrip(".")
+            text = " ".join(str(error).split()).split(". ")[0].rstrip(".")
             raise InputError(
                 f"accelerator = {options.accelerator!r}, devices = {options.devices}: cannot be "
                 f"had here ({text}); choose others."
@@ -282,7 +279,6 @@ def _quiet_lightning() -> Any:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r".*find_unused_parameters=True.*")
             warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
             warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\..*")
             yield
@@ -305,7 +301,7 @@ def _process(fabric: Any, job: _Job) -> None:
             fabric, config, learner, data, job.folder,
             card=card_of(config, data), wish=wish, save_every_s=options.save_every_s,
             save_every_steps=options.save_every_steps,
-            quiet=options.quiet or fabric.global_rank > 0,
+            quiet=options.quiet or fabric.global_rank > 0, tell=options.tell,
         )  # fmt: skip
         last = job.folder / CHECKPOINTS / LAST
         if last.is_file():
@@ -338,6 +334,13 @@ def _run(loop: Loop, recorder: Recorder | None, fabric: Any, job: _Job) -> tuple
             f"The {error.what} was not finite in step {place.step + 1} (epoch {place.epoch + 1}); "
             f"the batch is in {job.folder / name}; choose a lower lr, clip_norm, or fp32."
         )
+    except RuntimeError as error:
+        if "finished reduction" not in str(error):
+            raise
+        raise refuse(
+            "model", loop.learner.model.name, "some of its parameters have no part in the loss, "
+            "which several processes cannot share", "freeze them with requires_grad_(False)",
+        ) from error  # fmt: skip
     place = loop.place
     if ended and place.epoch < config.epochs:
         return "finished", f"Ended after {place.epoch} epochs, {config.patience} without a better."
