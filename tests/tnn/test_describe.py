@@ -72,9 +72,14 @@ def test_plots(tmp_path, mode):
 
 
 def test_plots_of_one_part():
+    from matplotlib.colors import to_hex
+
     graph = zhuang(cell="gru")
     (left,) = graph.plot(what="graph").axes
     assert "conv4" in {text.get_text() for text in left.texts}
+    framed = [p for p in left.patches if type(p).__name__ == "FancyBboxPatch"]
+    green = [p for p in framed if to_hex(p.get_edgecolor()) == "#009e73"]
+    assert len(green) == 6  # cells with memory
     (right,) = graph.plot(what="unrolled", steps=4).axes
     assert [tick.get_text() for tick in right.get_xticklabels()] == ["0", "1", "2", "3"]
     for axes in (left, right):

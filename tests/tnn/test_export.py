@@ -219,6 +219,7 @@ def test_an_onnx_file_gives_what_the_graph_gives(tmp_path):
     assert again.spec == graph.spec
 
 
+@pytest.mark.slow  # the documentation's own code does the like
 def test_an_onnx_file_of_one_step_serves_sequences_of_any_length(tmp_path):
     graph = graph_of(ReciprocalGated(layer_norm=True))
     run = session(export_onnx(graph, tmp_path / "step.onnx", steps=1, carry_state=True))
@@ -241,6 +242,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(module, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     pytest.importorskip("onnxscript")
     (tmp_path / "file").write_text("")

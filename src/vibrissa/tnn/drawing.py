@@ -38,7 +38,8 @@ def plot(
     """Draw a graph and its unrolling.
 
     Left, the nodes from the stimulus (bottom) to the read-outs (top) with their shapes and cells;
-    feedforward, skip and feedback edges in colours of their own. Right, every node at every step:
+    feedforward, skip and feedback edges in colours of their own, and so the frames of nodes whose
+    cell has memory. Right, every node at every step:
     each edge from the step at which a value was made to the one at which it is read. Nodes that the
     stimulus has reached are filled.
 
@@ -112,7 +113,9 @@ def draw_graph(graph: TemporalGraph, axes: Axes, places: dict[str, int] | None =
             reach = max(reach, half + abs(bulge))
             _edge(axes, places[source], places[node.name], half, bulge, kind)
     for name, height in places.items():
-        _box(axes, height, half, *texts[name], stimulus=name in graph.spec.stimuli)
+        memory = name in graph.nodes and not graph.nodes[name].cell.stateless
+        stimulus = name in graph.spec.stimuli
+        _box(axes, height, half, *texts[name], stimulus=stimulus, memory=memory)
     axes.set_xlim(-reach - 0.35, reach + 0.35)
     axes.set_ylim(-0.6, len(places) - 0.4)
     axes.set_axis_off()
@@ -189,13 +192,16 @@ def _texts(graph: TemporalGraph, name: str) -> tuple[str, str]:
     return title, shape_text(graph.shapes[name].out) + ("" if cell == "identity" else f", {cell}")
 
 
-def _box(axes: Axes, height: float, half: float, title: str, note: str, *, stimulus: bool) -> None:
+def _box(
+    axes: Axes, height: float, half: float, title: str, note: str, *, stimulus: bool, memory: bool
+) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     style = "square,pad=0" if stimulus else "round,pad=0,rounding_size=0.1"
     box = FancyBboxPatch(
-        (-half, height - 0.27), 2 * half, 0.54, boxstyle=style, edgecolor=_INK, linewidth=1.0,
-        facecolor=_LIVE if stimulus else _DARK, zorder=3,
+        (-half, height - 0.27), 2 * half, 0.54, boxstyle=style, zorder=3,
+        facecolor=_LIVE if stimulus else _DARK, linewidth=1.6 if memory else 1.0,
+        edgecolor=_KINDS["memory"][0] if memory else _INK,
     )  # fmt: skip
     axes.add_patch(box)
     axes.text(0, height + 0.1, title, ha="center", va="center", fontsize=9, color=_INK, zorder=4)

@@ -75,6 +75,8 @@ def export_program(
     for name, value in (("steps", steps), ("batch", 1 if batch is None else batch)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise refuse(name, value, "not a positive number", "give 1 or more")
+    from torch.export import Dim, export
+
     if carry_state:
         _check_carrying(graph, gate)
     size = 2 if batch is None else batch
@@ -90,9 +92,9 @@ def export_program(
     unrolled = _Unrolled(graph, carry_state, options)
     shapes = None
     if batch is None:
-        shapes = {"tensors": tuple({0: torch.export.Dim("batch", min=1)} for _ in tensors)}
+        shapes = {"tensors": tuple({0: Dim("batch", min=1)} for _ in tensors)}
     with _evaluating(graph), torch.no_grad():
-        return torch.export.export(unrolled, tuple(tensors), dynamic_shapes=shapes, strict=False)
+        return export(unrolled, tuple(tensors), dynamic_shapes=shapes, strict=False)
 
 
 def export_onnx(graph: TemporalGraph, path: Path | str, **options: Any) -> Path:
