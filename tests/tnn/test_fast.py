@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vibrissa.core.errors import InputError
+from vibrissa.tnn import gathered, onednn, rows, tiled, tiles
 from vibrissa.tnn.cells import Identity, TimeDecay, cells
 from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.fast import Fast
+from vibrissa.tnn.gathered import gathering
 from vibrissa.tnn.graph import TemporalGraph
 from vibrissa.tnn.job import InputGate
 from vibrissa.tnn.modules import (
@@ -28,6 +30,7 @@ from vibrissa.tnn.packed import pack
 from vibrissa.tnn.published import published_graph
 from vibrissa.tnn.spec import GraphSpec, Node
 from vibrissa.tnn.taps import tap_products
+from vibrissa.tnn.tiles import choose, form
 from vibrissa.tnn.unrolling import unroll
 
 F64 = torch.float64
@@ -42,6 +45,8 @@ SCHEDULES = [
     Fast(together=1, block=1),
     Fast(together=3, block=2),
     Fast(together=100, block=100, rows=True),
+    Fast(convolutions="gather"),
+    Fast(convolutions="gather", block=2, checkpoint=True),
 ]
 
 
@@ -143,7 +148,10 @@ def test_every_cell(name, options):
     graph = moved(TemporalGraph(two_nodes(made(name, **options))).double())
     x = torch.randn(2, 5, 2, 3, 4, dtype=F64)
     wanted = results(graph, x, "stepwise")
-    for schedule in (Fast(), Fast(rows=False, block=1), Fast(checkpoint=True)):
+    for schedule in (
+        Fast(), Fast(rows=False, block=1), Fast(checkpoint=True),
+        Fast(convolutions="gather", block=1), Fast(convolutions="gather", block=2),
+    ):  # fmt: skip
         assert_equal(results(graph, x, schedule), wanted, 1e-10)
     assert_equal(
         results(graph, x, Fast(), record=(), chunks=(2,)),
@@ -396,8 +404,12 @@ def test_the_backward_pass_may_be_partial_or_repeated():
 
 
 @pytest.mark.parametrize("cell", ["intersection", "lstm", "gru", "time_decay"])
-def test_bfloat16_operands(cell):
-    """About as far from the exact numbers as eight bits are: 2^-8 per product, summed."""
+@pytest.mark.parametrize("few", [False, True])
+def test_bfloat16_operands(cell, few, monkeypatch):
+    """About as far from the exact numbers as eight bits are: 2^-8 per product, summed; also with
+    fewer products."""
+    choose.cache_clear()
+    monkeypatch.setattr(tiles, "_ROWS_PER_LOW_KIND", 0 if few else 1000)
     options = {} if cell == "time_decay" else {"kernel": 2}
     graph = moved(TemporalGraph(two_nodes(made(cell, **options))))
     x = torch.randn(4, 6, 2, 3, 4)
@@ -411,6 +423,7 @@ def test_bfloat16_operands(cell):
                 assert error < (0.25 if "gradient" in name else 0.06), name
         off = (found["c from 0"] - exact["c from 0"]).abs().max()
         assert off > 1e-6  # it is used at all
+    choose.cache_clear()
 
 
 def test_bfloat16_graphs_and_autocast():
@@ -454,11 +467,23 @@ def test_memory_of_a_train_step():
     assert per_sample(Fast()) < 0.5 * per_sample("stepwise")
 
 
+def algorithms(size, kernel):
+    """Tap by tap, with fewer products in tiles, and gathered."""
+    largest = [1 if k == 1 else 5 - k for k in kernel]
+    tiles = [(m, n) for m in range(1, largest[0] + 1) for n in range(1, largest[1] + 1)]
+    forms = [form(size, kernel, (min(m, size[0]), min(n, size[1]))) for m, n in tiles]
+    return [None, gathering(size, kernel, torch.device("cpu")), *forms]
+
+
 @pytest.mark.parametrize(
     ("size", "kernel"),
-    [((4, 6), (2, 2)), ((3, 3), (3, 3)), ((2, 5), (5, 4)), ((1, 1), (3, 2)), ((3, 2), (1, 1))],
-)
-def test_convolutions_by_taps(size, kernel):
+    [
+        ((4, 6), (2, 2)), ((3, 3), (3, 3)), ((2, 5), (5, 4)), ((1, 1), (3, 2)), ((3, 2), (1, 1)),
+        ((5, 7), (3, 2)),
+    ],
+)  # fmt: skip
+def test_convolutions_of_small_maps(size, kernel):
+    """Against the ordinary convolution of padded maps, with gradients by finite differences."""
     batch = 3
 
     def drawn(*shape):
@@ -470,16 +495,65 @@ def test_convolutions_by_taps(size, kernel):
     def rows(maps):
         return maps.flatten(2).permute(2, 0, 1).contiguous()
 
-    def ours(x, one, w, v, b):
-        first, second = pack(w), pack(v)
-        y = convolve([Source(rows(x), first), Source(rows(one), first, 2)], size, batch, b)
-        y = convolve([Source(y, second), Source(rows(x), first)], size, batch, None, y)
-        return y.permute(1, 2, 0).reshape(batch, 4, *size)
-
     y = same_conv2d(torch.cat([x, one.expand(batch, -1, -1, -1)], 1), w, b)
     wanted = y + same_conv2d(y, v) + same_conv2d(x, w[:, :2])
-    torch.testing.assert_close(ours(x, one, w, v, b), wanted, rtol=0, atol=1e-12)
-    assert torch.autograd.gradcheck(ours, (x, one, w, v, b), fast_mode=True)
+    alone = same_conv2d(one, w[:, 2:], b)
+    for how in algorithms(size, kernel):
+
+        def ours(x, one, w, v, b, how=how):
+            first, second = pack(w, form=how), pack(v, form=how)
+            y = convolve([Source(rows(x), first), Source(rows(one), first, 2)], size, batch, b)
+            y = convolve([Source(y, second), Source(rows(x), first)], size, batch, None, y)
+            return y.permute(1, 2, 0).reshape(batch, 4, *size)
+
+        torch.testing.assert_close(ours(x, one, w, v, b), wanted, rtol=0, atol=1e-12)
+        assert torch.autograd.gradcheck(ours, (x, one, w, v, b), fast_mode=True)
+        shared = convolve([Source(rows(one), pack(w, form=how), 2)], size, batch, b, rows(y) * 0)
+        back = shared.permute(1, 2, 0).reshape(batch, 4, *size)
+        torch.testing.assert_close(back, alone.expand(batch, -1, -1, -1), rtol=0, atol=1e-12)
+
+
+def test_products_of_tiles():
+    """m outputs of r taps take m + r - 1 products; those with zeros around the map drop out."""
+    counts = {
+        tile: form((4, 6), (2, 2), tile).products for tile in [(1, 1), (2, 2), (2, 3), (3, 3)]
+    }
+    assert counts == {(1, 1): 77, (2, 2): 54, (2, 3): 48, (3, 3): 40}
+    assert form((8, 8), (3, 3), (2, 2)).products == 256
+    for tile in [(2, 2), (3, 3)]:  # sums and differences alone: rounding cannot grow by much
+        found = form((4, 6), (2, 2), tile)
+        for matrix in (found.enter, found.leave):
+            assert set(matrix.unique().tolist()) <= {-1.0, 0.0, 1.0}
+    assert choose((4, 6), (2, 2), 1) is None
+    assert choose((4, 6), (1, 1), 64) is None
+    many = choose((4, 6), (2, 2), 64)
+    assert many is not None
+    assert many.products < 77
+
+
+def test_weights_in_the_order_of_onednn():
+    like = torch.zeros(1)
+    x, weight, base = torch.randn(9, 40), torch.randn(40, 24), torch.randn(9, 24)
+    assert not onednn.offered(like.double())
+    if onednn.offered(like):
+        ordered = onednn.order(weight, 9)
+        torch.testing.assert_close(onednn.product(x, ordered), x @ weight)
+        torch.testing.assert_close(onednn.product(x, ordered, base), base + x @ weight)
+
+
+def test_large_batches_come_in_parts(monkeypatch):
+    """With weights in oneDNN's order and without, and whatever the parts of the batch."""
+    monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0)
+    choose.cache_clear()
+    graph = moved(TemporalGraph(two_nodes(made("intersection", kernel=2, layer_norm=True))))
+    x = torch.randn(7, 4, 2, 3, 4)
+    wanted = results(graph, x, Fast(convolutions="gather"))
+    for part, offered in [(1, True), (2000, False), (1 << 20, True)]:
+        monkeypatch.setattr(tiled, "_PART", part)
+        if not offered:
+            monkeypatch.setattr(onednn, "offered", lambda like: False)
+        assert_equal(results(graph, x, Fast()), wanted, 1e-4)
+    choose.cache_clear()
 
 
 def test_zeros_around_maps_are_not_multiplied():
@@ -488,17 +562,101 @@ def test_zeros_around_maps_are_not_multiplied():
     assert tap_products((1, 1), (3, 3)) == 1
 
 
+class Launches(TorchDispatchMode):
+    """Kernels, as a GPU would be asked for them: dispatched operators that are no views.
+
+    A function handed to ``torch.compile`` counts as one.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+        self.paused = False
+
+    def fused(self, run):
+        def one(*tensors):
+            if not self.paused:
+                self.names.append("fused")
+            was, self.paused = self.paused, True
+            try:
+                return run(*tensors)
+            finally:
+                self.paused = was
+
+        return one
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not self.paused and not func.is_view and "empty" not in func.name():
+            self.names.append(func.name())
+        return out
+
+
+def test_few_launches_and_no_word_from_the_device(monkeypatch):
+    """On the published graph: per step of a node gather, multiply, gather, multiply, gates."""
+    spec = published_graph("zhuang", cell="intersection", layer_norm=True)
+    slim = tuple(
+        replace(n, pre=replace(n.pre, channels=8) if isinstance(n.pre, Conv) else Full(units=7))
+        for n in spec.nodes
+    )
+    graph = TemporalGraph(replace(spec, nodes=slim)).eval()
+    x = torch.randn(2, 22, 30, 5, 7)
+    counter = Launches()
+    monkeypatch.setattr(gathered, "fused", counter.fused)
+    monkeypatch.setattr(rows, "fused", counter.fused)
+    gathered.gathering.cache_clear()
+    with torch.no_grad():
+        options = {"convolutions": "gather", "together": 22, "block": 1}
+        with counter:
+            found = graph(x, schedule=Fast(compile=True, **options))
+        with Launches() as eager:
+            graph(x, schedule=Fast(**options))
+        with Launches() as stepwise:
+            wanted = graph(x, schedule="stepwise")
+    gathered.gathering.cache_clear()
+    torch.testing.assert_close(found, wanted)
+    assert len(counter.names) <= 3456 // 5  # a fifth of what PyTorchTNN launches here
+    assert len(counter.names) < len(eager.names) < len(stepwise.names)
+    # Nothing waits for the device, and nothing comes from elsewhere: it can be recorded.
+    read_back = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
+    assert not read_back & set(counter.names + eager.names)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_graphs_need_a_device():
+    with pytest.raises(InputError, match="no CUDA device"):
+        Fast(cuda_graph=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_graphs():
+    graph = moved(TemporalGraph(two_nodes(made("intersection", kernel=2)))).cuda().eval()
+    with torch.no_grad():
+        for _ in range(3):
+            x = torch.randn(3, 5, 2, 3, 4, device="cuda")
+            found = graph(x, schedule=Fast(cuda_graph=True))
+            torch.testing.assert_close(found, graph(x, schedule="stepwise"), rtol=1e-3, atol=1e-3)
+    with pytest.raises(InputError, match="gradients"):
+        graph(torch.zeros(3, 5, 2, 3, 4, device="cuda"), schedule=Fast(cuda_graph=True))
+
+
 @pytest.mark.slow
 def test_compiled_gates():
     graph = moved(TemporalGraph(two_nodes(made("intersection", kernel=2, layer_norm=True))))
     x = torch.randn(3, 5, 2, 3, 4)
     wanted = results(graph, x, "stepwise")
-    assert_equal(results(graph, x, Fast(compile=True)), wanted, 1e-4)
+    for how in ("products", "gather"):
+        assert_equal(results(graph, x, Fast(compile=True, convolutions=how)), wanted, 1e-4)
 
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"precision": "half"}, "bfloat16"), ({"together": 0}, "together"), ({"block": 1.5}, "block")],
+    [
+        ({"precision": "half"}, "bfloat16"),
+        ({"together": 0}, "together"),
+        ({"block": 1.5}, "block"),
+        ({"convolutions": "fft"}, "gather"),
+    ],
 )
 def test_bad_options_are_refused(options, word):
     with pytest.raises(InputError, match=word):

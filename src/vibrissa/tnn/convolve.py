@@ -1,8 +1,8 @@
 """'Same' convolutions of small maps in rows layout, with gradients.
 
-Products are made tap by tap (:mod:`vibrissa.tnn.taps`) or by an algorithm with fewer of them
-(:mod:`vibrissa.tnn.tiled`), as the weights were packed for. Only the operands are remembered for
-the backward pass. Gradients of weights accumulate in one buffer over all uses of a weight (all
+Products are made tap by tap (:mod:`vibrissa.tnn.taps`), by an algorithm with fewer of them
+(:mod:`vibrissa.tnn.tiled`) or all at once (:mod:`vibrissa.tnn.gathered`), as the weights were
+packed for. Only the operands are remembered for the backward pass. Gradients of weights accumulate in one buffer over all uses of a weight (all
 steps of an unrolling) and are handed on once.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vibrissa.tnn import taps, tiled
-from vibrissa.tnn.packed import Collector, Operand, Orders, Packed
+from vibrissa.tnn import gathered, taps, tiled
+from vibrissa.tnn.packed import Algorithm, Collector, Operand, Orders, Packed
 from vibrissa.tnn.tiles import Form, Size
 
 
@@ -72,7 +72,7 @@ def convolve(
 class _Call:
     size: Size
     batch: int
-    form: Form | None
+    form: Algorithm
     kernels: tuple[Size, ...]
     firsts: tuple[int, ...]
     collectors: tuple[Collector, ...]
@@ -87,7 +87,7 @@ class _Call:
             rows, kinds = tensors[2 * k], tensors[2 * k + 1]
             part = slice(self.firsts[k], self.firsts[k] + rows.shape[2])
             total = ordered = None
-            if needs is None and self.form is not None and rows.shape[1] == self.batch:
+            if needs is None and isinstance(self.form, Form) and rows.shape[1] == self.batch:
                 most = max(last - first for first, last in self.form.ranges)
                 ordered = self.orders[k].of(kinds[:, part], self.firsts[k], most * self.batch)
             if needs is not None and needs[2 * k + 1]:
@@ -95,6 +95,15 @@ class _Call:
             needed = needs is not None and needs[2 * k]
             found.append(Operand(rows, kinds[:, part], kernel, total, needed, ordered))
         return found
+
+    def whole(self, tensors: Sequence[Tensor]) -> Tensor | None:
+        """The weight, if it is that of all sources together, in their order."""
+        first = 0
+        for k in range(len(self.kernels)):
+            if self.firsts[k] != first or self.orders[k] is not self.orders[0]:
+                return None
+            first += tensors[2 * k].shape[2]
+        return tensors[1] if tensors[1].shape[1] == first else None
 
 
 class _Convolve(Function):
@@ -107,8 +116,11 @@ class _Convolve(Function):
         ctx.save_for_backward(*tensors)
         ctx.dtypes = (None if bias is None else bias.dtype, None if base is None else base.dtype)
         operands = call.operands(tensors)
-        if call.form is not None:
+        if isinstance(call.form, Form):
             return tiled.forward(operands, call.form, call.batch, bias, base)
+        if call.form is not None:
+            whole = call.whole(tensors)
+            return gathered.forward(operands, call.form, call.batch, bias, base, whole)
         out = taps.forward(operands, call.size, call.batch)
         for more in (bias, base):
             if more is not None:
@@ -127,10 +139,14 @@ class _Convolve(Function):
             bias = grad.sum(dim=(0, 1), dtype=ctx.dtypes[0])
         if ctx.based and needs[2]:
             base = grad.to(ctx.dtypes[1])
-        operands = call.operands(ctx.saved_tensors, needs[3:])
+        tensors = ctx.saved_tensors  # may be read but once under checkpoints
+        operands = call.operands(tensors, needs[3:])
         grad = grad.to(operands[0].kinds.dtype).contiguous()
-        if call.form is not None:
+        if isinstance(call.form, Form):
             found = tiled.backward(operands, call.form, call.batch, grad)
+        elif call.form is not None:
+            whole = call.whole(tensors)
+            found = gathered.backward(operands, call.form, call.batch, grad, whole)
         else:
             found = taps.backward(operands, call.size, call.batch, grad)
         return None, bias, base, *(x for back in found for x in (back, None))

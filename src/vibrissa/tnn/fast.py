@@ -4,9 +4,9 @@
 which can be computed together; here they are computed. A node is computed in one of two layouts:
 
 * **maps**, (batch, channel, row, column), with the node's own modules: any node, any device;
-* **rows**, (position, batch, channel), with products per tap of the kernel (see
-  :mod:`vibrissa.tnn.taps`) and arithmetic that remembers only its inputs for the backward pass (see
-  :mod:`vibrissa.tnn.gates`): small maps on a CPU.
+* **rows**, (position, batch, channel), with convolutions as matrix products (see
+  :mod:`vibrissa.tnn.convolve`) and arithmetic that remembers only its inputs for the backward pass
+  (see :mod:`vibrissa.tnn.gates`): small maps.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vibrissa.core.errors import refuse
+from vibrissa.tnn.cuda_graph import replayed
 from vibrissa.tnn.job import Done, GraphState, Job, schedules
 from vibrissa.tnn.layouts import Call, MapsNode, Value, Worker
 from vibrissa.tnn.plan import BEFORE, Plan, Question, Task, make_plan
@@ -48,8 +49,13 @@ class Fast:
             processors with bfloat16 arithmetic (AMX, AVX512-BF16, GPUs) and is slow on others.
         checkpoint: remember only what passes between tasks for the backward pass and compute the
             rest again, which needs less memory and more time.
-        compile: run the arithmetic of gates through ``torch.compile`` (needs a C++ compiler).
-        rows: compute small maps in rows layout; None: on CPUs.
+        compile: run the arithmetic of gates, and gathering, through ``torch.compile`` (needs a C++
+            compiler, or Triton on GPUs).
+        cuda_graph: record the kernels of an unrolling once and replay them afterwards; without
+            gradients, for whole sequences, on CUDA devices.
+        rows: compute small maps in rows layout; None: unless under autocast.
+        convolutions: of small maps: ``"products"``, with as few multiplications as possible, or
+            ``"gather"``, with as few kernels; None: the first on CPUs, the second elsewhere.
         together: most steps of a node outside cycles computed at once; chosen by batch and device
             if omitted.
         block: the same within cycles, as far as their delays allow.
@@ -58,13 +64,23 @@ class Fast:
     precision: Precision | None = None
     checkpoint: bool = False
     compile: bool = False
+    cuda_graph: bool = False
     rows: bool | None = None
+    convolutions: Literal["products", "gather"] | None = None
     together: int | None = None
     block: int | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in (None, "bfloat16"):
             raise refuse("precision", self.precision, "unknown", "choose bfloat16 or leave it out")
+        if self.convolutions not in (None, "products", "gather"):
+            raise refuse(
+                "convolutions", self.convolutions, "unknown", "choose products or gather, or none"
+            )
+        if self.cuda_graph and not torch.cuda.is_available():
+            raise refuse(
+                "cuda_graph", True, "there is no CUDA device", "leave it out on this machine"
+            )
         for name in ("together", "block"):
             value = getattr(self, name)
             if value is not None and (
@@ -76,6 +92,8 @@ class Fast:
         safe = _samples_apart(graph)
         if job.lengths is not None and not safe:
             return stepwise(graph, job)
+        if self.cuda_graph:
+            return replayed(graph, job, self, lambda job: _Run(graph, job, self, safe).run())
         return _Run(graph, job, self, safe).run()
 
 
@@ -155,6 +173,9 @@ class _Run:
         self.plan = plan_of(graph, job, options, safe)
         first = next(iter(job.frames.values())).values
         self.device, self.dtype = first.device, first.dtype
+        self.gathered = options.convolutions == "gather" or (
+            options.convolutions is None and self.device.type != "cpu"
+        )
         self.low = torch.bfloat16 if options.precision else None
         self.values: dict[tuple[str, int], Value] = {}
         self.left = dict(self.plan.reads)
@@ -175,11 +196,12 @@ class _Run:
         inputs = [self._shape(p) for p in node.spec.inputs]
         rows = self.options.rows
         autocast = torch.is_autocast_enabled(self.device.type)
-        wanted = self.device.type == "cpu" and not autocast if rows is None else rows
+        wanted = not autocast if rows is None else rows
         if wanted and fits_rows(node):
             self.nodes[name] = RowsNode(
-                node, inputs, self.dtype, self.low, self.job.batch, self.options.compile
-            )
+                node, inputs, self.dtype, self.low, self.job.batch, self.gathered,
+                self.options.compile,
+            )  # fmt: skip
         else:
             self.nodes[name] = MapsNode(node, self.low)
         state = self.job.state.cells[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,6 +12,13 @@ from torch.autograd.function import once_differentiable
 
 from vibrissa.tnn import onednn
 from vibrissa.tnn.tiles import Form, Size
+
+if TYPE_CHECKING:
+    from vibrissa.tnn.gathered import Gathering
+
+
+Algorithm: TypeAlias = "Form | Gathering | None"
+"""How a convolution is computed: with fewer products, by gathering, or (none) tap by tap."""
 
 
 class Orders:
@@ -67,10 +74,10 @@ class Packed:
     kernel: Size
     collector: Collector
     orders: Orders
-    form: Form | None = None
+    form: Algorithm = None
 
 
-def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Form | None = None) -> Packed:
+def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Algorithm = None) -> Packed:
     """Prepare a convolution's weight (out, in, rows, columns) for any number of uses.
 
     Args:
@@ -87,12 +94,14 @@ def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Form | None = N
     return Packed(kinds, (weight.shape[2], weight.shape[3]), collector, Orders(), form)  # type: ignore[arg-type]
 
 
-def _packed(weight: Tensor, dtype: torch.dtype, form: Form | None) -> Tensor:
+def _packed(weight: Tensor, dtype: torch.dtype, form: Algorithm) -> Tensor:
     out, into, rows, columns = weight.shape
-    if form is None:
+    if not isinstance(form, Form):
         weight = weight.to(dtype)
+    if form is not None and not isinstance(form, Form):
+        return weight.permute(2, 3, 1, 0).reshape(rows * columns, into, out).contiguous()
     taps = weight.permute(2, 3, 0, 1).reshape(rows * columns, out * into).contiguous()
-    if form is not None:
+    if isinstance(form, Form):
         taps = torch.mm(form.matrix("kernel", taps), taps).to(dtype)
     return taps.view(-1, out, into).transpose(1, 2)
 
@@ -100,7 +109,7 @@ def _packed(weight: Tensor, dtype: torch.dtype, form: Form | None) -> Tensor:
 class _Pack(Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, dtype: torch.dtype, collector: Collector, form: Form | None
+        ctx: Any, weight: Tensor, dtype: torch.dtype, collector: Collector, form: Algorithm
     ) -> Tensor:
         ctx.set_materialize_grads(False)
         ctx.shape, ctx.dtype, ctx.collector, ctx.form = weight.shape, weight.dtype, collector, form
@@ -114,7 +123,7 @@ class _Pack(Function):
             return None, None, None, None
         out, into, rows, columns = ctx.shape
         back = total.transpose(1, 2).reshape(len(total), -1).to(ctx.dtype)
-        if ctx.form is not None:
+        if isinstance(ctx.form, Form):
             back = torch.mm(ctx.form.matrix("kernel_t", back), back)
         back = back.view(rows, columns, out, into).permute(2, 3, 0, 1).contiguous()
         return back, None, None, None

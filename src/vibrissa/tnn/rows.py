@@ -11,6 +11,7 @@ from torch import Tensor
 from vibrissa.tnn.cells import GRUCell, IdentityCell, TimeDecayCell, VanillaCell
 from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.gates import ARITHMETIC, Arithmetic, gru_gates, gru_update, in_rows, recomputed
+from vibrissa.tnn.gathered import fused, gathering
 from vibrissa.tnn.layouts import (
     Call,
     Results,
@@ -73,7 +74,8 @@ class RowsNode:
         dtype: of values and states.
         low: type of the operands of products, if another.
         batch: samples of a step, by which the algorithm of convolutions is chosen.
-        compiled: compile the arithmetic.
+        gathered: make each convolution one product, with fewer kernels launched.
+        compiled: compile the arithmetic, and the gathering.
     """
 
     batch_axis = 1
@@ -85,6 +87,7 @@ class RowsNode:
         dtype: torch.dtype,
         low: torch.dtype | None,
         batch: int,
+        gathered: bool = False,
         compiled: bool = False,
     ) -> None:
         self.node, self.dtype, self.low = node, dtype, low or dtype
@@ -92,16 +95,24 @@ class RowsNode:
         cell: Any = node.cell
         self.cell: Any = cell
         self.size: tuple[int, int] = (cell.in_shape[1], cell.in_shape[2])
+        self.gathered, self.compiled, self.batch = gathered, compiled, batch
         self.positions = self.size[0] * self.size[1]
         self.firsts = [sum(shape[0] for shape in inputs[:k]) for k in range(len(inputs))]
         resized = any(tuple(shape[1:]) != self.size for shape in inputs)
         self.pre: Packed | None = None
         pre: Any = node.pre
         if _by_taps(pre) and not resized:
-            self.pre = self._pack(pre, batch)
-        self.input = self._pack(getattr(cell, "input", None), batch)
-        self.of_state = self._pack(getattr(cell, "state", None), batch)
-        self.candidate = self._pack(getattr(cell, "candidate", None), batch)
+            self.pre = self._pack(pre.weight)
+        weights: dict[str, Any] = {
+            name: getattr(getattr(cell, name, None), "weight", None)
+            for name in ("input", "state", "candidate")
+        }
+        self.input = self._pack(weights["input"])
+        self.of_state = self._pack(weights["state"])
+        self.candidate = self._pack(weights["candidate"])
+        self.joint: Packed | None = None
+        if gathered and self.input is not None and self.candidate is None:
+            self.joint = self._pack(torch.cat([weights["input"], weights["state"]], dim=1))
         self.bias = None
         if self.input is not None:
             self.bias = cell.input.bias
@@ -115,13 +126,15 @@ class RowsNode:
         else:
             self.update, self.parameters = _wide(ARITHMETIC[type(cell)](cell), act, dtype, compiled)
 
-    def _pack(self, linear: Any, batch: int) -> Packed | None:
-        if linear is None:
+    def _pack(self, weight: Tensor | None) -> Packed | None:
+        if weight is None:
             return None
-        kernel = (linear.weight.shape[2], linear.weight.shape[3])
-        return pack(
-            linear.weight, self.low, choose(self.size, kernel, batch, self.lowered is not None)
-        )
+        kernel = (weight.shape[2], weight.shape[3])
+        if self.gathered:
+            how = gathering(self.size, kernel, weight.device, self.compiled)
+        else:
+            how = choose(self.size, kernel, self.batch, self.lowered is not None)
+        return pack(weight, self.low, how)
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
         if self.pre is None:
@@ -200,6 +213,11 @@ class RowsNode:
             sources = [] if fresh else [Source(hidden.to(self.low), self.of_state)]
             if drive is None:
                 sources.append(Source(x, self.input))
+                if self.joint is not None and not fresh:
+                    wide = x.shape[2]
+                    sources = [
+                        Source(x, self.joint), Source(hidden.to(self.low), self.joint, wide)
+                    ]  # fmt: skip
                 pre = convolve(sources, self.size, batch, self.bias)
             elif sources:
                 pre = convolve(sources, self.size, batch, None, drive)
@@ -248,4 +266,4 @@ def _wide(
         out, *rest = run(*(t.to(dtype) for t in tensors))
         return (out if act is None else act(out), *rest)
 
-    return (torch.compile(wide, dynamic=True) if compiled else wide), parameters
+    return (fused(wide) if compiled else wide), parameters

@@ -148,7 +148,7 @@ def _backward(
 
 
 def _parts(batch: int, size: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of equal parts of the batch that need some memory each, in bytes per sample."""
+    """(first, count) of equal parts of the batch, by the bytes that a sample needs."""
     parts = max(1, -(-batch * size // _PART))
     count = -(-batch // parts)
     for first in range(0, batch, count):

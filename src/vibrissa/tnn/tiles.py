@@ -2,7 +2,7 @@
 
 Along one axis, m neighbouring outputs of a kernel of r taps need m + r - 1 products instead of
 m r, if sums of inputs are multiplied with sums of taps (Winograd 1980, doi
-10.1137/1.9781611970364; Lavin & Gray 2016, arXiv 1509.09308). An algorithm is a triple of matrices::
+10.1137/1.9781611970364; Lavin & Gray 2016, arXiv 1509.09308). An algorithm is three matrices::
 
     y = leave ((kernel w) * (enter x))            * element by element
 
