@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from vibrissa.core.errors import InputError
 from vibrissa.train import RunOptions, config_from_tree, train
@@ -118,9 +118,7 @@ def halves(rank, address, folder):
 
 
 def test_synchronised_batch_norm_equals_the_whole_batch(tmp_path):
-    mp.start_processes(
-        halves, args=(str(tmp_path / "meet"), str(tmp_path)), nprocs=2, start_method="spawn"
-    )
+    spawn(halves, args=(str(tmp_path / "meet"), str(tmp_path)), nprocs=2)
     module = network()
     x = inputs().requires_grad_(True)
     module(x).square().sum().backward()

@@ -98,7 +98,7 @@ def test_curves_show_what_was_measured():
     assert loss["training"] == [[1, 1.0 / 3.0], [2, 1e-9]]
     assert accuracy["training"] == [[1, 50.0], [2, 75.0]]
     assert accuracy["probe"] == [[2, 25.0]]
-    assert [0.0, 20.0] in next(v for k, v in accuracy.items() if k.startswith("_"))
+    assert [0.0, 20.0] in next(v for k, v in accuracy.items() if str(k).startswith("_"))
     assert next(iter(rate.values())) == [[1, 0.1], [2, 0.05]]
 
 
