@@ -11,7 +11,12 @@ import pytest
 from vibrissa.core.errors import InputError
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.nwb import find_recordings, read_published, read_recording, read_sessions
-from vibrissa.neural.nwb_h5 import covered, intersect, spans_of_times
+from vibrissa.neural.nwb_h5 import (
+    covered,
+    intersect,
+    read_whisker_angles,
+    spans_of_times,
+)
 from vibrissa.neural.raw import RawSession
 from vibrissa.neural.selecting import TrialRules, session_of
 from vibrissa.neural.synth import SynthConfig
@@ -196,6 +201,17 @@ def test_a_missing_whisker_is_simply_missing(folder):
     assert whiskers.count({"C1", "C2", "C3"}) == 2
     for session in read_sessions(folder, window="first_touch"):
         assert session.n_trials > 10
+
+
+def test_whisker_angles_are_those_that_were_written(made, folder):
+    path = next(p for p in find_recordings(folder) if "ecephys" in p.name)
+    recording = next(r for r in made if r.raw.name == read_recording(path).name)
+    found = read_whisker_angles(path)
+    assert set(found) == set(recording.angles)
+    for whisker, (times, angle) in found.items():
+        np.testing.assert_array_equal(times, recording.angles[whisker][:, 0])
+        np.testing.assert_array_equal(angle, recording.angles[whisker][:, 1])
+    assert np.diff(found["C2"][0]).max() > 0.1  # the video pauses between trials
 
 
 def test_tasks_are_told_apart(made, folder):

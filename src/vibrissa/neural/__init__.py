@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vibrissa.neural.nwb import read_published as read_published
     from vibrissa.neural.nwb import read_recording as read_recording
     from vibrissa.neural.nwb import read_sessions as read_sessions
+    from vibrissa.neural.nwb_h5 import read_whisker_angles as read_whisker_angles
     from vibrissa.neural.raw import RawSession as RawSession
     from vibrissa.neural.selecting import TrialRules as TrialRules
     from vibrissa.neural.selecting import session_of as session_of
@@ -58,6 +59,7 @@ _MODULE_OF = {
     "read_published": "nwb",
     "read_recording": "nwb",
     "read_sessions": "nwb",
+    "read_whisker_angles": "nwb_h5",
     "session_of": "selecting",
     "synth_recordings": "synth_recording",
     "synth_sessions": "synth",

@@ -44,6 +44,41 @@ def read_h5(path: Path | str, mapping: RecordingMapping) -> RawSession:
         raise broken_file(source, error) from error
 
 
+def read_whisker_angles(
+    path: Path | str, *, behavior: str = "behavior", prefix: str = "processed_position_whisker_"
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The tracked angle of every whisker; frames are not evenly spaced, the video has gaps.
+
+    Args:
+        path: the NWB file.
+        behavior: its processing module.
+        prefix: what the containers are called, followed by the whisker.
+
+    Returns:
+        Whisker -> (sample,) times in s on the clock of the session, (sample,) angles in degrees;
+        empty where nothing was tracked.
+
+    Raises:
+        InputError: no such file, or not an NWB file.
+    """
+    import h5py
+
+    source = Path(path)
+    check_file(source)
+    found = {}
+    try:
+        with h5py.File(source, "r") as file:
+            module = _find(file, f"processing/{behavior}") or {}
+            for name in module:
+                angle = _find(module, f"{name}/angle") if name.startswith(prefix) else None
+                if angle is not None and "timestamps" in angle:
+                    times, data = angle["timestamps"][()], angle["data"][()]
+                    found[name.removeprefix(prefix)] = (np.asarray(times), np.asarray(data))
+    except OSError as error:
+        raise broken_file(source, error) from error
+    return found
+
+
 def check_file(source: Path) -> None:
     """Refuse what is no HDF5 file at all, in one sentence."""
     if not source.exists():

@@ -1,4 +1,4 @@
-"""Thin copies of NWB files: all tables, spikes and contacts, without the raw voltage.
+"""Thin copies of NWB files: all tables, spikes and contacts, without voltage and video tracking.
 
 What is left out keeps its name, shape and type, so that the file still says when was recorded; it
 reads as zeros and takes no room. The names are listed in the attribute ``vibrissa_left_out`` of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import h5py
 
 LEFT_OUT: Final = "vibrissa_left_out"
-LARGEST_BYTES: Final = 32 * 2**20
+LARGEST_BYTES: Final = 2 * 2**20
 """Arrays above this size are left out, wherever they stand, unless they belong to the units."""
 _CHUNK_ROWS: Final = 2**16
 
