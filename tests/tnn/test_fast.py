@@ -129,9 +129,9 @@ def assert_equal(found, wanted, tolerance):
         assert error <= tolerance, f"{name}: {error}"
 
 
-def two_nodes(cell, post=None):
+def two_nodes(cell, post=None, channels=3):
     """A loop of two nodes and a node behind it, with a skip."""
-    conv = Conv(channels=3, kernel=2, padding="same", activation="tanh")
+    conv = Conv(channels=channels, kernel=2, padding="same", activation="tanh")
     return GraphSpec(
         nodes=(
             Node(name="a", inputs=("input", "b"), pre=conv, cell=cell, post=Activation()),
@@ -159,22 +159,26 @@ def test_every_cell(name, options):
     )  # fmt: skip
     last = {"record": (), "lengths": [2, 5]}
     assert_equal(results(graph, x, Fast(), **last), results(graph, x, "stepwise", **last), 1e-10)
-    # Single precision: no farther from the exact numbers than the other schedule is.
-    wide = {k: None if v is None else v.detach().clone() for k, v in wanted.items()}
-    single = graph.float()
-    slow, fast = (
-        errors(results(single, x.float(), schedule), wide) for schedule in ("stepwise", Fast())
-    )
-    assert max(fast.values()) <= max(1e-5, 4 * max(slow.values()))
 
 
-def errors(found, exact):
-    """Largest error of each, relative to the largest value."""
-    return {
-        key: float((found[key].detach() - value).abs().max() / value.abs().max().clamp(min=1e-3))
-        for key, value in exact.items()
-        if value is not None and found[key] is not None
-    }
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize(("name", "options"), every_cell())
+def test_single_precision(name, options, few, monkeypatch):
+    """Tap by tap and with fewer products: 1e-5 of the norm of each output and gradient.
+
+    The maps are 16 channels wide: a layer norm over three channels may meet three nearly equal
+    values and magnify rounding a thousand times, in whatever order one computes.
+    """
+    choose.cache_clear()
+    monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0 if few else 1000)
+    torch.manual_seed(0)
+    graph = moved(TemporalGraph(two_nodes(made(name, **options), channels=16)))
+    x = torch.randn(2, 5, 2, 3, 4)
+    wanted, found = (results(graph, x, schedule) for schedule in ("stepwise", "fast"))
+    choose.cache_clear()
+    for key, value in wanted.items():
+        if value is not None and value.norm():
+            assert (found[key] - value).norm() <= 1e-5 * value.norm(), key
 
 
 # A norm with eps 1e-12 over few values may magnify rounding a million times.
@@ -587,7 +591,8 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if not self.paused and not func.is_view and "empty" not in func.name():
+        free = func.is_view or func.name() in ("aten::_unsafe_view", "aten::empty.memory_format")
+        if not self.paused and not free:
             self.names.append(func.name())
         return out
 

@@ -2,8 +2,8 @@
 
 Products are made tap by tap (:mod:`vibrissa.tnn.taps`), by an algorithm with fewer of them
 (:mod:`vibrissa.tnn.tiled`) or all at once (:mod:`vibrissa.tnn.gathered`), as the weights were
-packed for. Only the operands are remembered for the backward pass. Gradients of weights accumulate in one buffer over all uses of a weight (all
-steps of an unrolling) and are handed on once.
+packed for. Only the operands are remembered for the backward pass. Gradients of weights accumulate
+in one buffer over all uses of a weight (all steps of an unrolling) and are handed on once.
 """
 
 from __future__ import annotations

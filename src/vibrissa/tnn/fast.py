@@ -143,14 +143,14 @@ def plan_of(graph: TemporalGraph, job: Job, options: Fast, safe: bool) -> Plan:
             first_live=live,
             frame=lambda stimulus, t: job.frames[stimulus].distinct(t),
             together=options.together or max(1, (_ROWS_CPU if on_cpu else _ROWS_GPU) // job.batch),
-            block=options.block or max(1, (_BLOCK_CPU if on_cpu else _ROWS_GPU) // job.batch),
+            block=options.block or max(1, _BLOCK // job.batch),
         )
     )
 
 
 # Samples times steps beyond which a product gains nothing from more of them.
 _ROWS_CPU: Final = 256
-_BLOCK_CPU: Final = 8
+_BLOCK: Final = 8
 _ROWS_GPU: Final = 8192
 
 
