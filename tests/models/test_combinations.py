@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vibrissa.models import EAD, attenders, build, decoders, encoders
 
@@ -188,10 +191,11 @@ def test_multiply_adds_of_encoders_are_those_that_torch_counts(name):
     graph = getattr(encoder, "graph", None)
     x = inputs(1)
     if name == "resnet":
-        for inner in encoder.modules():  # count the whole kernels
-            if hasattr(inner, "_rows"):
-                inner.forward = lambda x, m=inner: torch.conv2d(  # type: ignore[method-assign]
-                    x, m.weight, None, m.stride, m.padding
+        whole: Any
+        for whole in encoder.modules():
+            if hasattr(whole, "_rows"):  # count the whole kernels
+                whole.forward = lambda x, m=whole: F.conv2d(
+                    x, m.weight, stride=m.stride, padding=m.padding
                 )
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder(x) if graph is None else graph(x, schedule="stepwise")  # the fast one leaves out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_blocks_are_those_of_gpt2():
         vocab_size=1, n_positions=TOKENS, n_embd=WIDTH, n_layer=3, n_head=HEADS,
         activation_function="gelu_new",
     )  # fmt: skip
-    theirs = GPT2Model(config).double().eval()
+    theirs: Any = GPT2Model(config).double().eval()
     with torch.no_grad():
         for ours, block in zip(stack, theirs.h, strict=True):
             assert isinstance(ours, Block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -54,8 +55,8 @@ def test_the_kernel_of_mamba_ssm_is_called_as_it_wants(monkeypatch):
     """Its convention: (batch, channel, step), B and C (batch, state, step)."""
 
     def selective_scan_fn(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor):
-        turned = [v.transpose(1, 2) for v in (u, delta)]
-        y = by_the_equation(*turned, a, b.transpose(1, 2), c.transpose(1, 2), d)
+        x, dt = u.transpose(1, 2), delta.transpose(1, 2)
+        y = by_the_equation(x, dt, a, b.transpose(1, 2), c.transpose(1, 2), d)
         return y.transpose(1, 2)
 
     names = ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.selective_scan_interface")
@@ -84,8 +85,8 @@ def test_block_is_that_of_transformers():
             conv_kernel=4, expand=2, time_step_rank=2, use_cache=False,
         )  # fmt: skip
         torch.manual_seed(0)
-        theirs = MambaModel(config).eval()
-    ours = MambaStack(layers, width, state=16, kernel=4, expand=2)
+        theirs: Any = MambaModel(config).eval()
+    ours: Any = MambaStack(layers, width, state=16, kernel=4, expand=2)
     names = {name for name, _ in MambaBlock(width).named_parameters()}
     x = torch.randn(batch, steps, width)
     y, wanted = x, x
@@ -96,10 +97,10 @@ def test_block_is_that_of_transformers():
                 p.add_(0.05 * torch.randn_like(p))
         state = {key: value for key, value in other.mixer.state_dict().items() if key in names}
         assert set(state) == names
-        layer["mixer"].load_state_dict(state)  # type: ignore[index]
+        layer["mixer"].load_state_dict(state)
         # The block alone: norms differ on purpose (layer norm here, RMS norm there).
         with torch.no_grad():
-            y = layer["mixer"](y)  # type: ignore[index]
+            y = layer["mixer"](y)
             wanted = other.mixer(wanted)
     scale = float(wanted.abs().max())
     assert scale > 1e-3

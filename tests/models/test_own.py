@@ -28,7 +28,7 @@ def test_an_encoder_by_its_file():
     x = torch.randn(2, *SHAPE)
     assert model(x).shape == (2, 3)
     model.eval()
-    torch.testing.assert_close(model.record(x, ["encoder"])["encoder"], model.encoder.module(x))
+    torch.testing.assert_close(model.record(x, ["encoder"])["encoder"], model.encoder(x))
     torch.testing.assert_close(model(x), model.decode(model.features(x)))
     assert any(key.startswith("encoder.module.memory") for key in model.state_dict())
 
