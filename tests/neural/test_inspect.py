@@ -156,7 +156,7 @@ def test_every_file_is_told_of(folder):
 def test_the_page_holds_what_is_found(folder):
     text = describe_inspections(inspect_recordings(folder))
     for wanted in (
-        "1 of 4 files can be used: 1 animals", "in a gap of the recording", "concave close",
+        "1 of 4 files can be used: 1 animal, ", "in a gap of the recording", "concave close",
         "THE CLOCKS DISAGREE", "cannot be used", "10.0 to", "C2: ",
     ):  # fmt: skip
         assert wanted in text

@@ -190,6 +190,11 @@ def test_gaps_and_ends_of_the_recording_are_kept_out(made, folder):
     assert any("in a gap" in why for s in read_sessions(folder) for why in s.dropped)
     assert any("outside" in why for s in read_sessions(folder) for why in s.dropped)
     kept = read_sessions(folder, trials=TrialRules(outside="keep"))
+    for one, two in zip(kept, read_sessions(folder), strict=True):
+        more = one.n_trials - two.n_trials
+        told = [w for w in one.warnings if "0 Hz" in w]
+        assert len(told) == (more > 0)
+        assert all(w.startswith(f"{more} trial") for w in told)
     assert sum(s.n_trials for s in kept) > sum(s.n_trials for s in read_sessions(folder))
 
 

@@ -193,10 +193,9 @@ def describe_inspections(found: Sequence[Inspection]) -> str:
     animals = {one.raw.animal for one in usable if one.raw is not None}
     units = sum(one.session.n_units for one in usable if one.session is not None)
     trials = sum(one.session.n_trials for one in usable if one.session is not None)
-    parts.append(
-        f"{len(usable)} of {len(found)} files can be used: {len(animals)} animals, "
-        f"{units} units, {trials} trials"
-    )
+    counts = ((len(animals), "animal"), (units, "unit"), (trials, "trial"))
+    told = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
+    parts.append(f"{len(usable)} of {len(found)} files can be used: {told}")
     return "\n\n".join(parts)
 
 

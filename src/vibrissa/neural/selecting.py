@@ -146,7 +146,11 @@ def session_of(
         unit_info=raw.unit_info,
         dropped=dropped,
         window=window_name(chosen),
-        warnings=(*raw.remarks, *_remarks(raw, mapping, rules, condition[rows], dropped)),
+        warnings=(
+            *raw.remarks,
+            *_remarks(raw, mapping, rules, condition[rows], dropped),
+            *_unrecorded(raw, rules, spans, rows),
+        ),
         manifest=Manifest.of(
             "session",
             {"window": chosen, "trials": rules, "mapping": mapping, "bin_s": bin_s},
@@ -194,6 +198,19 @@ def _reasons(
         found = silences(raw)
         say(_touching(spans, found), "in a silence of all units")
     return reason.astype(str)
+
+
+def _unrecorded(
+    raw: RawSession, rules: TrialRules, spans: Spans, rows: np.ndarray
+) -> tuple[str, ...]:
+    """What is to be said of used trials that lie outside the recording."""
+    if rules.outside == "drop" or raw.coverage is None:
+        return ()
+    outside, gap = _outside(spans, raw.coverage)
+    n = int(np.count_nonzero((outside | gap)[rows]))
+    if not n:
+        return ()
+    return (f"{n} trial{'s' * (n > 1)} used though not (wholly) recorded: what is missing is 0 Hz",)
 
 
 def _truths(raw: RawSession, column: str) -> np.ndarray:
