@@ -18,13 +18,11 @@ if TYPE_CHECKING:
     from vibrissa.train.folder import load_run as load_run
     from vibrissa.train.folder import read_result as read_result
     from vibrissa.train.lars import LARS as LARS
-    from vibrissa.train.optimisers import optimisers as optimisers
     from vibrissa.train.probing import ProbeReport as ProbeReport
     from vibrissa.train.probing import probe as probe
     from vibrissa.train.recipe_files import recipe as recipe
     from vibrissa.train.recipe_files import recipe_names as recipe_names
     from vibrissa.train.recording import read_metrics as read_metrics
-    from vibrissa.train.schedules import schedules as schedules
     from vibrissa.train.sync_batch_norm import synchronise_batch_norms as synchronise_batch_norms
     from vibrissa.train.training import RunOptions as RunOptions
     from vibrissa.train.training import RunResult as RunResult
@@ -42,13 +40,11 @@ _MODULE_OF = {
     "config_from_tree": "config",
     "draw_curves": "curves",
     "load_run": "folder",
-    "optimisers": "optimisers",
     "probe": "probing",
     "read_metrics": "recording",
     "read_result": "folder",
     "recipe": "recipe_files",
     "recipe_names": "recipe_files",
-    "schedules": "schedules",
     "synchronise_batch_norms": "sync_batch_norm",
     "train": "training",
 }

@@ -51,12 +51,23 @@ def draw_curves(rows: Sequence[Row], *, title: str = "", chance: float | None = 
                 )  # fmt: skip
         epochs = [row["epoch"] for row in rows]
         axes[-1].plot(epochs, [row["lr"] for row in rows], color=_QUIET, **_marks(len(rows)))
-        axes[-1].set_ylabel("Learning rate at the end of the epoch")
+        axes[-1].set_ylabel("Learning rate")
         axes[-1].set_ylim(bottom=0.0)
+        axes[-1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         for axis in axes:
             axis.set_xlabel("Epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.spines[["top", "right"]].set_visible(False)
+        known = {
+            line.get_label(): line
+            for axis in axes[:-1]
+            for line in axis.lines
+            if line.get_label() in _NAMES.values()
+        }
+        figure.legend(
+            known.values(), known.keys(), loc="outside upper right", ncols=len(known),
+            frameon=False, fontsize=8,
+        )  # fmt: skip
         if title:
             figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return figure
@@ -78,8 +89,6 @@ def _panel(axis: Axes, rows: Sequence[Row], metric: str, scale: float) -> None:
         if known:
             x, y = zip(*known, strict=True)
             axis.plot(x, y, color=colour, label=_NAMES[part], **_marks(len(known)))
-    if axis.lines:
-        axis.legend(frameon=False, fontsize=8)
 
 
 def _marks(count: int) -> dict[str, Any]:
