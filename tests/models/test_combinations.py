@@ -13,7 +13,6 @@ from vibrissa.models import EAD, attenders, build, decoders, encoders
 
 SHAPE = (6, 6, 5, 7)  # six steps: one more than the input takes to every layer of a ConvRNN
 N_CLASSES = 3
-CAUSAL = list(attenders.names())
 READ_OUTS = (*decoders.names(), "linear@all", "mlp@2,4")
 
 
@@ -39,6 +38,8 @@ def test_every_combination(encoder, attender):
                 assert torch.isfinite(p.grad).all(), name
         trained = [p for p in model.parameters() if p.grad is not None and p.grad.any()]
         assert len(trained) > len(list(model.parameters())) // 2
+        if decoder != "linear":
+            continue  # the others read the same features
         model.eval()
         with torch.no_grad():
             whole = model(x)

@@ -28,7 +28,7 @@ ALL = [
     f"{encoder}+{attender}+{decoder}"
     for encoder in encoders.names()
     for attender in ATTENDERS
-    for decoder in ("linear", "mlp", "linear@all", "mlp@all")
+    for decoder in ("linear", "mlp@all")
 ]
 
 
