@@ -238,7 +238,7 @@ def from_store(
     metadata = {
         name: rows[name].to_numpy(str if rows[name].dtype.kind not in "biuf" else None)
         for name in rows.columns
-        if name not in ("shard", "row", "geometry")
+        if name not in ("shard", "row", "geometry", "alike")
     }
     return StimulusSet(
         names=tuple(f"{o}/{s}" for o, s in zip(rows["object"], rows["sweep"], strict=True)),

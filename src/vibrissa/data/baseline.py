@@ -389,12 +389,12 @@ def _interval(outcomes: Sequence[Outcome], seed: int) -> tuple[float, float]:
 
 
 def _groups(store: SweepStore) -> np.ndarray:
-    """What is held out together, as numbers: objects, those of equal geometry as one."""
-    table = store.table
-    names = table["object"].tolist()
-    shapes = table["geometry"].tolist()
-    keys = [shape or f"object {name}" for name, shape in zip(names, shapes, strict=True)]
-    return np.unique(np.array(keys, dtype=object).astype(str), return_inverse=True)[1]
+    """What is held out together, as numbers: objects, copies of one another as one."""
+    from vibrissa.data.split_table import Sweeps
+
+    sweeps = Sweeps.of(store.table)
+    shapes = np.array([sweeps.geometry_of[name] for name in sweeps.objects])
+    return np.unique(shapes, return_inverse=True)[1][sweeps.object_of]
 
 
 def _usable(

@@ -29,10 +29,12 @@ INDEX: Final = "index.h5"
 PLACE_OF: Final = "@place "
 SIZE_OF: Final = "@bytes "
 """Before the name of an array of loads: offset in the file, and size, of each sweep's chunk."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FORMAT: Final = "vibrissa-index"
 _MANY: Final = 500
-_OF_SHARD: Final = ("object", "label", "geometry", "source_sha256", "recipe_sha256")
+_OF_SHARD: Final = (
+    "object", "label", "geometry", "likeness", "source_sha256", "recipe_sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,9 +42,9 @@ class Index:
     """What a store holds.
 
     Attributes:
-        objects: one row per shard: object, label, geometry, source_sha256, recipe_sha256, sweeps,
-            refused, redrawn, path (below ``shards``), sha256, bytes, layout (whiskers, rate_hz,
-            sampling, frames and time as JSON).
+        objects: one row per shard: object, label, geometry, likeness, source_sha256, recipe_sha256,
+            sweeps, refused, redrawn, path (below ``shards``), sha256, bytes, layout (whiskers,
+            rate_hz, sampling, frames and time as JSON).
         sweeps: one row per sweep, in the order of the shards: sweep, object, label, label_index,
             shard, row, the columns of ``SUMMARY``, then one per protocol parameter; and, for each
             array of loads, where its chunks lie (``PLACE_OF`` and ``SIZE_OF``), which a store

@@ -54,6 +54,8 @@ class ShardContent:
         refused: (name, reason) of sweeps that were not simulated.
         redrawn: draws that the protocol threw away because of their placement.
         manifest: text of the manifest.
+        likeness: what scaled, turned and re-ordered copies of the mesh share
+            (:mod:`vibrissa.data.likeness`), or "".
     """
 
     object: str
@@ -73,6 +75,7 @@ class ShardContent:
     refused: tuple[tuple[str, str], ...] = ()
     redrawn: int = 0
     manifest: str = field(default="", repr=False)
+    likeness: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not self.loads or set(self.loads) - set(FRAMES):
@@ -107,6 +110,8 @@ def write_shard(path: Path, content: ShardContent) -> None:
         file.attrs["units"] = " ".join(CHANNEL_UNITS[c] for c in CHANNELS)
         for name in _PLAIN:
             file.attrs[name] = getattr(content, name)
+        if content.likeness:
+            file.attrs["likeness"] = content.likeness
         for frame, values in content.loads.items():
             _write_array(file, FRAMES[frame], values)
         _write_array(file, "contact", content.contact.astype(np.uint8))
@@ -137,6 +142,7 @@ class Shard:
     Attributes:
         object, label, geometry, source_sha256, recipe_sha256, rate_hz, sampling, redrawn: as in
             :class:`ShardContent`.
+        likeness: likewise; "" in shards of earlier releases.
         whiskers: names along ``whisker``.
         frames: which of ``base`` and ``world`` are held.
 
@@ -158,6 +164,7 @@ class Shard:
             for name in _PLAIN:
                 value = attributes[name]
                 setattr(self, name, value.item() if isinstance(value, np.generic) else value)
+            self.likeness = str(attributes.get("likeness", ""))
             self.whiskers = self._text("whiskers")
             self.frames = tuple(f for f, name in FRAMES.items() if name in self._file)
             if not self.frames:

@@ -32,7 +32,8 @@ class SplitKind(Protocol):
         Args:
             table: one row per sweep with columns ``object``, ``label``, ``row`` (number of the
                 sweep within its object) and those that the kind needs; the column ``geometry``
-                (a digest), where present, tells objects of equal shape.
+                (a digest), where present, tells objects of equal shape, and ``alike`` those that
+                are scaled, turned, moved or re-ordered copies.
 
         Returns:
             (sweep,) int8 in the order of the rows: the index in ``PARTS``, or -1 for unused.
@@ -56,8 +57,9 @@ class ByObject:
 
     Within a class each part gets its share of the objects to within one (largest remainder).
     Inside that bound no part stays empty: a class of one object trains, of two trains and tests,
-    and from six on (at 0.8, 0.1, 0.1) also validates. Objects of equal geometry go to the same
-    part, also where their labels differ; only for their sake may a share be further off.
+    and from six on (at 0.8, 0.1, 0.1) also validates. Objects of equal geometry, at whatever
+    size and attitude, go to the same part, also where their labels differ; only for their sake may
+    a share be further off.
 
     Attributes:
         fractions: of the objects that train, validate and test.

@@ -23,7 +23,8 @@ class Sweeps:
         object_of: (sweep,) index in ``objects`` of each row of the table.
         order: (sweep,) positions in the table, sorted.
         label_of: object -> label, in the order of ``objects``.
-        geometry_of: object -> what is equal for equal geometry; its own name where unknown.
+        geometry_of: object -> what is equal for equal geometry and for scaled, turned, moved or
+            re-ordered copies (columns ``geometry`` and ``alike``); its own name where unknown.
     """
 
     objects: tuple[str, ...]
@@ -59,6 +60,8 @@ class Sweeps:
         if "geometry" in table.columns:
             found = _one_each(table, "geometry", object_of, objects)
             geometry_of |= {name: f"geometry {digest}" for name, digest in found.items() if digest}
+        if "alike" in table.columns:
+            geometry_of = _joined(geometry_of, _one_each(table, "alike", object_of, objects))
         return cls(
             objects=objects,
             object_of=object_of,
@@ -81,6 +84,22 @@ class Sweeps:
     def codes(self, part_of: Mapping[str, int]) -> np.ndarray:
         """The part of each sweep from that of its object, int8."""
         return np.array([part_of[name] for name in self.objects], dtype=np.int8)[self.object_of]
+
+
+def _joined(geometry_of: Mapping[str, str], alike: Mapping[str, str]) -> dict[str, str]:
+    """Geometries as one where some object of the one is alike to some of the other."""
+    owner = {geometry: geometry for geometry in geometry_of.values()}
+
+    def root(geometry: str) -> str:
+        while owner[geometry] != geometry:
+            geometry = owner[geometry]
+        return geometry
+
+    for name, other in alike.items():
+        if other in geometry_of:
+            first, second = sorted((root(geometry_of[name]), root(geometry_of[other])))
+            owner[second] = first
+    return {name: root(geometry) for name, geometry in geometry_of.items()}
 
 
 def _numbered(table: pd.DataFrame, column: str) -> tuple[np.ndarray, tuple[str, ...]]:

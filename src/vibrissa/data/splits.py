@@ -297,8 +297,8 @@ class Leaks:
     Attributes:
         total: objects with sweeps in any part.
         objects: those with sweeps in more than one part.
-        copies: those that have the geometry of another object in another part, and are not
-            among ``objects``.
+        copies: those that have the geometry of another object in another part, also scaled,
+            turned, moved or re-ordered, and are not among ``objects``.
         sweeps: how many sweeps these objects have, of ``sweeps_total`` in any part.
         sweeps_total: see above.
         pairs: pair of parts -> objects that are in both, by themselves or by a copy.
@@ -326,7 +326,8 @@ class Leaks:
 
 
 def leaks(codes: np.ndarray, table: pd.DataFrame) -> Leaks:
-    """Look for objects, by name and by geometry (column ``geometry``), that cross between parts.
+    """Look for objects, by name and by geometry (columns ``geometry`` and
+    ``alike``), that cross between parts.
 
     Args:
         codes: (sweep,) as :meth:`Split.codes` gives them.

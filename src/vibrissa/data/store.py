@@ -19,6 +19,7 @@ from vibrissa.core.manifest import Manifest
 from vibrissa.data.chunks import ChunkReader, Places
 from vibrissa.data.declaration import declared_objects, read_manifest
 from vibrissa.data.index import PLACE_OF, SHARDS, SIZE_OF, Index, gather
+from vibrissa.data.likeness import alike
 from vibrissa.data.shard import FRAMES, Shard
 from vibrissa.data.splits import Split
 
@@ -41,7 +42,8 @@ class SweepStore:
         path: the folder.
         manifest: the recipe, the versions that made it, and name -> digest of each object.
         table: one row per sweep (see :class:`vibrissa.data.index.Index`), with the SHA-256 of its
-            object's mesh in ``geometry``.
+            object's mesh in ``geometry``, and in ``alike`` the name of the first object that it is
+            a scaled, turned, moved or re-ordered copy of (its own if it is none).
         objects: one row per shard.
         refusals: sweeps that were not simulated, and why.
         labels: names of the classes, sorted; ``label_index`` counts in it.
@@ -60,6 +62,10 @@ class SweepStore:
         geometry = index.objects["geometry"].to_numpy()[index.sweeps["shard"].to_numpy(np.int64)]
         self.table: pd.DataFrame = index.sweeps.drop(columns=hidden)
         self.table.insert(list(self.table.columns).index("row") + 1, "geometry", geometry)
+        names = index.objects["object"].tolist()
+        copies = alike(dict(zip(names, index.objects["likeness"].tolist(), strict=True)))
+        place = list(self.table.columns).index("geometry") + 1
+        self.table.insert(place, "alike", [copies[name] for name in self.table["object"]])
         self.objects: pd.DataFrame = index.objects
         self.refusals: pd.DataFrame = index.refusals
         self.labels = index.labels
@@ -202,7 +208,7 @@ class SweepStore:
             "channel": list(CHANNELS),
         }
         for name in rows.columns:
-            if name not in ("sweep", "shard", "row", "geometry"):
+            if name not in ("sweep", "shard", "row", "geometry", "alike"):
                 values = rows[name].to_numpy()
                 kind = str if values.dtype.kind not in "biuf" else values.dtype
                 coordinates[name] = ("sweep", values.astype(kind))

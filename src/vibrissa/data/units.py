@@ -16,6 +16,7 @@ import numpy as np
 
 from vibrissa.core.errors import InputError, OutputError, VibrissaError, refuse
 from vibrissa.data.index import SHARDS
+from vibrissa.data.likeness import likeness_of
 from vibrissa.data.recipe import Recipe
 from vibrissa.data.shard import ShardContent, write_shard
 from vibrissa.data.sources import Source, shard_path
@@ -121,7 +122,11 @@ class ShardMaker:
             recipe.array, shape, recipe.solver, seed=recipe.seed, allow_overlap=recipe.allow_overlap
         )
         return _Prepared(
-            plan=plan, digest=digest, geometry=shape.digest if shape else "", began_s=began_s
+            plan=plan,
+            digest=digest,
+            geometry=shape.digest if shape else "",
+            likeness=likeness_of(shape.vertices_mm, shape.faces) if shape else "",
+            began_s=began_s,
         )
 
     def _simulate(self, plans: Sequence[Plan]) -> list[list[_Recorded]]:
@@ -167,6 +172,7 @@ class ShardMaker:
             object=source.name,
             label=source.label,
             geometry=prepared.geometry,
+            likeness=prepared.likeness,
             source_sha256=prepared.digest,
             recipe_sha256=recipe.digest,
             whiskers=recipe.array.names,
@@ -209,6 +215,7 @@ class _Prepared:
     plan: Plan
     digest: str
     geometry: str
+    likeness: str
     began_s: float
 
 

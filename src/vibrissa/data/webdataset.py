@@ -185,7 +185,7 @@ def _write_tar(
             inputs = wanted.apply(loads, store.whiskers, normalisation)
             rows = (
                 store.table.iloc[indices]
-                .drop(columns=["shard", "row", "geometry"])
+                .drop(columns=["shard", "row", "geometry", "alike"])
                 .to_dict("records")
             )
             for index, values, row in zip(indices.tolist(), inputs, rows, strict=True):
