@@ -97,10 +97,10 @@ def cells_of_moments(
         moved = np.array([measure.source_features(s.permuted(orders)) @ features for s in sources])
         null = moved.T
     else:
-        null = measure.compare(source_features, measure.features(target.full.permuted(orders))).T
+        null = measure.null(source_features, target.full, orders)
     return _cells(
         raw, r_yy, r_xx, null, fold_raw, fold_yy, fold_xx,
-        np.isfinite(source_features).all(axis=1), floor, level,
+        np.asarray(np.isfinite(source_features).all(axis=1)), floor, level,
         features if measure.symmetric else None,
     )  # fmt: skip
 
@@ -135,10 +135,10 @@ def cells_of_patterns(
         r_xx.append(measure.likeness(p1, p2))
         r_yy = measure.likeness(d1, d2)
     values = np.array(raw)
+    good = np.asarray(np.isfinite(values))
     return _cells(
-        values, r_yy, np.array(r_xx), np.array(null).T, None, None, None, np.isfinite(values),
-        floor, level, None,
-    )  # fmt: skip
+        values, r_yy, np.array(r_xx), np.array(null).T, None, None, None, good, floor, level, None
+    )
 
 
 def pattern_halves(

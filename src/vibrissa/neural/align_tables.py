@@ -72,7 +72,7 @@ def build(
         corrected = max_statistic_p(observed.ravel(), null.reshape(len(null), -1))
         corrected = corrected.reshape(observed.shape)
         p = permutation_p(observed, null)
-        null_max[model] = _largest(null)
+        null_max |= _largest(model, [t.name for t in targets] + [ANIMALS], null)
         for t, target in enumerate(targets):
             rows += _target_rows(
                 model, layers, target, cells[target.name], mine, p[t], corrected[t], usable
@@ -135,10 +135,11 @@ def _all(
     return np.array(observed), np.stack(null, axis=1)
 
 
-def _largest(null: np.ndarray) -> np.ndarray:
-    """(permutation,) largest raw value over layers and targets."""
-    known = np.where(np.isfinite(null), null, -np.inf).max(axis=(1, 2))
-    return np.where(np.isfinite(known), known, np.nan)
+def _largest(model: str, names: Sequence[str], null: np.ndarray) -> dict[str, np.ndarray]:
+    """``model/target`` -> (permutation,) largest raw value over the layers."""
+    known = np.where(np.isfinite(null), null, -np.inf).max(axis=2)
+    known = np.where(np.isfinite(known), known, np.nan)
+    return {f"{model}/{name}": known[:, k] for k, name in enumerate(names[: known.shape[1]])}
 
 
 def _target_rows(
@@ -197,7 +198,8 @@ def _model_row(
     found = held_out(raw, null, pair, ceiling, config.level)
     known = np.isfinite(group.raw)
     best = int(np.argmax(np.where(known, group.raw, -np.inf)))
-    chosen = sorted({layers[k] for k in found.chosen if k >= 0})
+    picked = {str(layers[k]) for k in found.chosen if k >= 0}
+    chosen = sorted(picked)
     return {
         "model": model, "layers": len(layers), "best_layer": layers[best] if known.any() else "",
         "best_score": group.score[best], "best_p_max": p_max[best], "held_out_raw": found.raw,

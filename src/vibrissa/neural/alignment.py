@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest
 from vibrissa.neural.rdm import square
-
-if TYPE_CHECKING:
-    import pandas
 
 FORMAT: Final = "vibrissa alignment"
 VERSION: Final = 1
@@ -27,26 +24,26 @@ class Alignment:
     """Scores of layers against targets.
 
     Attributes:
-        table: one row per (model, layer, target): ``raw``, the plain value; ``reliability`` of the
-            target (for the row ``animals`` the mean likeness of two animals) and ``ceiling``, its
+        table: (pandas) one row per (model, layer, target): ``raw``, the plain value;
+            ``reliability`` of the target (for the row ``animals`` the mean likeness of two animals) and ``ceiling``, its
             root; ``score``, raw over ceiling, never clipped; ``low`` and ``high``, 95 % interval
             over what ``interval_over`` says; ``p``, one-sided, by relabelling the conditions;
             ``p_max``, the same for all layers and targets of the model at once; ``kept``, share of
             the draws; ``ceiling_lower`` and ``ceiling_upper``, noise ceilings over animals, in
             units of ``raw``; ``status``, ``ok`` or why there is no score.
-        models: one row per model, its layer chosen on other animals than it is scored on; ``q`` is
-            the false discovery rate over models.
+        models: (pandas) one row per model, its layer chosen on other animals than it is scored on;
+            ``q`` is the false discovery rate over models.
         conditions: in the order of the RDMs.
         measure: name of the measure.
         remarks: sentences that belong to the numbers, that stimuli are fixed first of all.
         target_rdms: target -> (pair,) entries; empty for measures without RDMs.
         layer_rdms: ``model/layer`` -> (pair,).
-        null_max: model -> (permutation,) largest raw value over its layers and targets.
+        null_max: ``model/target`` -> (permutation,) largest raw value over the layers.
         manifest: how it came about.
     """
 
-    table: pandas.DataFrame
-    models: pandas.DataFrame
+    table: Any
+    models: Any
     conditions: tuple[str, ...]
     measure: str
     remarks: tuple[str, ...] = ()
@@ -60,7 +57,7 @@ class Alignment:
         n = self.table["target"].nunique()
         return f"<Alignment by {self.measure}: {models} models, {layers} layers, {n} targets>"
 
-    def rows(self, **where: str) -> pandas.DataFrame:
+    def rows(self, **where: str) -> Any:
         """Rows of the table, for instance ``rows(target="pooled", layer="conv3")``.
 
         Raises:
@@ -75,7 +72,7 @@ class Alignment:
             found = found[found[column] == wanted]
         return found
 
-    def value(self, model: str, layer: str, target: str) -> pandas.Series:
+    def value(self, model: str, layer: str, target: str) -> Any:
         """One row of the table.
 
         Raises:
@@ -97,7 +94,7 @@ class Alignment:
             raise refuse_unknown("RDM", name, known)
         return square(known[name])
 
-    def best_rows(self, target: str = "animals") -> pandas.DataFrame:
+    def best_rows(self, target: str = "animals") -> Any:
         """The row of each model with the largest raw value on a target: a choice, see ``p_max``."""
         rows = self.rows(target=target)
         rows = rows[np.isfinite(rows["raw"].to_numpy())]
@@ -204,7 +201,7 @@ class Alignment:
 _GROUPS: Final = ("rdms_target", "rdms_layer", "null_max")
 
 
-def _write_table(group: Any, table: pandas.DataFrame) -> None:
+def _write_table(group: Any, table: Any) -> None:
     import h5py
 
     group.attrs["columns"] = json.dumps(list(table.columns))
@@ -219,7 +216,7 @@ def _write_table(group: Any, table: pandas.DataFrame) -> None:
             group.create_dataset(column, data=text, dtype=h5py.string_dtype())
 
 
-def _read_table(group: Any) -> pandas.DataFrame:
+def _read_table(group: Any) -> Any:
     import pandas as pd
 
     columns = json.loads(group.attrs["columns"])

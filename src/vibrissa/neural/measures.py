@@ -74,6 +74,10 @@ class Measure:
         """(source, target) values of all sources (source, feature) with all targets."""
         return sources @ targets.T
 
+    def null(self, sources: np.ndarray, target: Moments, orders: np.ndarray) -> np.ndarray:
+        """(order, source) values with the conditions of the target in other orders."""
+        return self.compare(sources, self.features(target.permuted(orders))).T
+
     def between_halves(self, halves: HalfMoments) -> np.ndarray:
         """(...,) value of the two halves of each draw with one another."""
         one, two = self.features(halves.first), self.features(halves.second)

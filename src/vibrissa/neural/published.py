@@ -32,10 +32,10 @@ QUANTITIES: Final = ("r_xy_n_sb", "r_xx", "r_xx_sb", "r_yy", "r_yy_sb", "r_xy", 
 def legacy_halves(n_trials: int, seeds: Sequence[int]) -> np.ndarray:
     """(draw, trial) truth values: in the first half, by ``RandomState(seed).shuffle``."""
     found = np.zeros((len(seeds), n_trials), dtype=bool)
+    stream = np.random.RandomState()
     for k, seed in enumerate(seeds):
-        order = list(range(n_trials))
-        np.random.RandomState(seed).shuffle(order)  # the published stream
-        found[k, order[: n_trials // 2]] = True
+        stream.seed(seed)  # as a new RandomState(seed) starts, and quicker
+        found[k, stream.permutation(n_trials)[: n_trials // 2]] = True  # shuffles 0, 1, 2 ...
     return found
 
 
@@ -109,7 +109,7 @@ def target_side(
         first = legacy_halves(longest, range(first_seed, first_seed + draws)).astype(np.float64)
         weights = [first[:, : len(block)] for block in blocks]
     r_yy, kept = np.empty(draws), np.empty(draws, dtype=bool)
-    engines = [_Engine(block) for block in blocks]
+    engines = [_Engine(block, alone=len(blocks) == 1) for block in blocks]
     for start in range(0, draws, chunk):
         part = slice(start, min(start + chunk, draws))
         found = [e.halves(np.asarray(w[part])) for e, w in zip(engines, weights, strict=True)]
@@ -184,14 +184,14 @@ def published_maximum(values: Sequence[float]) -> float:
 
 
 class _Engine:
-    """Half means of an array (trial, condition, unit) for many draws."""
+    """Halves of an array (trial, condition, unit) for many draws: means, up to their scale."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, *, alone: bool) -> None:
         self.n, self.shape = len(values), values.shape[1:]
         flat = values.reshape(self.n, -1)
         known = np.isfinite(flat)
         self.data = np.where(known, flat, 0.0)
-        self.whole = bool(known.all())
+        self.whole, self.alone = bool(known.all()), alone
         if self.whole:
             self.masks, self.which = np.ones((self.n, 1)), np.zeros(flat.shape[1], dtype=np.int64)
         else:  # one mask per session, usually: few distinct columns among thousands
@@ -211,10 +211,10 @@ class _Engine:
         good = (counts > 0).all(axis=1) & (left > 0).all(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             second = self.total - sums
-            if self.whole:
+            if self.whole and not self.alone:
                 sums /= counts
                 second /= left
-            else:
+            elif not self.whole:  # sums of whole data have the same correlations as means
                 sums /= np.where(counts > 0, counts, np.nan)[:, self.which]
                 second /= np.where(left > 0, left, np.nan)[:, self.which]
         shape = (len(weights), *self.shape)

@@ -23,16 +23,13 @@ BIN_S = 0.045
 def published_rates(session: Session, *, binned: bool = True) -> np.ndarray:
     """(trial, unit) rates in file order: counts over the duration rounded up to bins of 45 ms.
 
-    ``numpy.arange(start, stop + 0.045, 0.045)`` makes one edge more than bins; the mean over bins
-    divided by 0.045 is the count over their total length.
+    The mean over bins divided by 0.045 s is the count over the total length of the bins.
     """
     ordered = session.select(np.argsort(session.file_order, kind="stable"))
     if not binned:
         return ordered.rates()
-    start = np.zeros(ordered.n_trials) if ordered.event_s is None else ordered.event_s
-    # As numpy's arange counts, ceil((stop - start) / step), with its rounding.
-    stop = start + ordered.duration_s + BIN_S
-    bins = np.ceil((stop - start) / BIN_S) - 1
+    # A duration that is a whole number of bins already stays as it is, whatever its last digit.
+    bins = np.ceil(ordered.duration_s / BIN_S - 1e-9)
     return ordered.counts / (bins * BIN_S)[:, None]
 
 

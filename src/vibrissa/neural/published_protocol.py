@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from vibrissa.neural.published import (
 from vibrissa.neural.published_arrays import session_array, stratified_halves
 from vibrissa.neural.session import Session
 from vibrissa.neural.targets import POOLED, check_sessions, why_unusable
-
-if TYPE_CHECKING:
-    import pandas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +86,8 @@ class PublishedResult:
     """What the published protocol gives.
 
     Attributes:
-        table: one row per (model, layer, target): ``score``, the mean over the draws kept; the
-            ``median`` over all draws, which is how the bar of the model input was made; ``r_xy``;
+        table: (pandas) one row per (model, layer, target): ``score``, the mean over the draws kept;
+            the ``median`` over all draws, which is how the bar of the model input was made; ``r_xy``;
             mean, ``r_yy`` and ``r_yy_sb``; ``kept``, share of draws that pass the cutoff; ``nan``,
             share without a score.
         models: model -> score by the rule of the configuration.
@@ -99,7 +96,7 @@ class PublishedResult:
         manifest: how it came about.
     """
 
-    table: pandas.DataFrame
+    table: Any
     models: dict[str, float]
     statistics: dict[tuple[str, str, str], dict[str, np.ndarray]]
     remarks: tuple[str, ...]
@@ -177,7 +174,7 @@ def deviations(
     cumulative: bool = True,
     config: PublishedConfig | None = None,
     stimuli: Sequence[str] | None = None,
-) -> pandas.DataFrame:
+) -> Any:
     """Set the deviations right one after another, or each alone, and watch the numbers.
 
     Args:

@@ -127,9 +127,13 @@ def half_weights(n_trials: int, draws: int, rng: np.random.Generator) -> np.ndar
 
     With an odd number the first half has one trial more or less than the second, by a coin.
     """
-    rank = np.argsort(np.argsort(rng.random((draws, n_trials)), axis=1), axis=1)
-    size = n_trials // 2 + (rng.integers(0, 2, draws) if n_trials % 2 else np.zeros(draws, int))
-    return (rank < size[:, None]).astype(np.float64)
+    keys = rng.random((draws, n_trials))
+    half = n_trials // 2
+    sorted_around = np.partition(keys, (half - 1, half) if n_trials % 2 else half - 1, axis=1)
+    last = sorted_around[:, half - 1]
+    if n_trials % 2:
+        last = np.where(rng.integers(0, 2, draws) == 1, sorted_around[:, half], last)
+    return (keys <= last[:, None]).astype(np.float64)
 
 
 def session_moments(

@@ -19,13 +19,16 @@ from vibrissa.neural.measures import Measure, measures
 from vibrissa.neural.rdm_moments import Moments
 from vibrissa.neural.reliability import HalfMoments
 
-_CHANCE_ORDERS = 120
+_ALL_ORDERS = 720
+"""All of up to six conditions; of more, so many at random."""
+_SOME_ORDERS = 120
+"""For the halves of each draw, of which only the average counts."""
 
 
 @measures.register("procrustes")
 @dataclass(frozen=True, kw_only=True)
 class Procrustes(Measure):
-    """Procrustes shape similarity (1 - cos of the shape angle taken from chance to 1).
+    """Procrustes shape similarity (cosine of the shape angle, taken from chance to 1).
 
     Attributes:
         scale: of the target's responses.
@@ -42,37 +45,49 @@ class Procrustes(Measure):
             gram = gram / np.where(trace > 0, trace, np.nan)[..., None, None]
         bad = np.asarray(~np.isfinite(gram).all(axis=(-1, -2)))
         values, vectors = np.linalg.eigh(np.where(bad[..., None, None], 0.0, gram))
-        root = (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]) @ np.swapaxes(
-            vectors, -1, -2
-        )
+        values = np.where(values > 1e-12, values, 0.0)  # the root would make much of rounding
+        root = (vectors * np.sqrt(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
         root = np.where(bad[..., None, None], np.nan, root)
         return root.reshape(*root.shape[:-2], -1)
 
     def compare(self, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
         one, two = _square(sources), _square(targets)
-        found = np.empty((len(one), len(two)))
-        for k, root in enumerate(one):
-            found[k] = self._adjusted(root[None], two)
-        return found
+        return np.array([self._adjusted(root[None], two, _ALL_ORDERS) for root in one])
+
+    def null(self, sources: np.ndarray, target: Moments, orders: np.ndarray) -> np.ndarray:
+        roots = _square(self.features(target.permuted(orders)))
+        here = _square(self.features(target))[None]
+        found = []
+        for root in _square(sources):
+            cosine = _nuclear(root[None] @ roots)
+            # The mean over all orders is the same for each of them: they are a group.
+            found.append(self._against(cosine, self._chance(root[None], here, _ALL_ORDERS)))
+        return np.array(found).T
 
     def between_halves(self, halves: HalfMoments) -> np.ndarray:
         one, two = _square(self.features(halves.first)), _square(self.features(halves.second))
-        return self._adjusted(one, two)
+        return self._adjusted(one, two, _SOME_ORDERS)
 
     def ceiling_bounds(self, subjects: object) -> tuple[float, float]:
         return float("nan"), float("nan")
 
-    def _adjusted(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+    def _adjusted(self, one: np.ndarray, two: np.ndarray, limit: int) -> np.ndarray:
         cosine = _nuclear(one @ two)
-        if not self.adjusted:
+        return self._against(cosine, self._chance(one, two, limit) if self.adjusted else None)
+
+    def _against(self, cosine: np.ndarray, chance: np.ndarray | None) -> np.ndarray:
+        if chance is None or not self.adjusted:
             return cosine
-        orders, _ = condition_orders(one.shape[-1], limit=_CHANCE_ORDERS, seed=0)
-        total = np.zeros(cosine.shape)
-        for order in orders:
-            total += _nuclear(one @ two[..., order[:, None], order[None, :]])
-        chance = total / len(orders)
         with np.errstate(divide="ignore", invalid="ignore"):
             return (cosine - chance) / np.where(chance < 1 - 1e-12, 1.0 - chance, np.nan)
+
+    def _chance(self, one: np.ndarray, two: np.ndarray, limit: int) -> np.ndarray:
+        """Mean over relabellings of the conditions of one side."""
+        orders, _ = condition_orders(one.shape[-1], limit=limit, seed=0)
+        total = np.zeros(np.broadcast_shapes(one.shape[:-2], two.shape[:-2]))
+        for order in orders:
+            total += _nuclear(one @ two[..., order[:, None], order[None, :]])
+        return total / len(orders)
 
 
 def _square(features: np.ndarray) -> np.ndarray:
