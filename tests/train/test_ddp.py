@@ -69,7 +69,7 @@ def test_two_processes_equal_one(store, tmp_path, tree):
 
 def weights_of_start(config, store):
     from vibrissa.data import DataModule
-    from vibrissa.train.training import make_learner
+    from vibrissa.train.preparing import make_learner
 
     learner = make_learner(config, DataModule(store, "by_object", quiet=True))
     return {k: v for k, v in learner.model.state_dict().items() if v.is_floating_point()}, None

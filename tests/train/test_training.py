@@ -17,7 +17,7 @@ from vibrissa.train.folder import read_result
 from vibrissa.train.learner import Learner
 from vibrissa.train.loop import Loop
 from vibrissa.train.monitoring import Monitor
-from vibrissa.train.training import make_learner
+from vibrissa.train.preparing import make_learner
 
 QUIET = RunOptions(quiet=True, threads=1, accelerator="cpu")
 TREE = {

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from vibrissa.train.folder import load_run as load_run
     from vibrissa.train.folder import read_result as read_result
     from vibrissa.train.lars import LARS as LARS
+    from vibrissa.train.preparing import RunOptions as RunOptions
     from vibrissa.train.probing import ProbeReport as ProbeReport
     from vibrissa.train.probing import probe as probe
     from vibrissa.train.recipe_files import recipe as recipe
     from vibrissa.train.recipe_files import recipe_names as recipe_names
     from vibrissa.train.recording import read_metrics as read_metrics
     from vibrissa.train.sync_batch_norm import synchronise_batch_norms as synchronise_batch_norms
-    from vibrissa.train.training import RunOptions as RunOptions
     from vibrissa.train.training import RunResult as RunResult
     from vibrissa.train.training import train as train
 
@@ -33,7 +33,7 @@ _MODULE_OF = {
     "LARS": "lars",
     "ProbeReport": "probing",
     "Run": "folder",
-    "RunOptions": "training",
+    "RunOptions": "preparing",
     "RunResult": "training",
     "TrainConfig": "config",
     "config_from_file": "config",
