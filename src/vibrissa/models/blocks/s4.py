@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -111,14 +112,14 @@ class S4(StateSpace):
         one = 1 / ((1 - z)[None, None] - half[:, None] * w[..., None])
         other = 1 / ((1 - z)[None, None] - half[:, None] * w.conj()[..., None])
 
-        def through(row: Tensor, column: Tensor) -> Tensor:
-            v = row * column
-            return torch.einsum("cn,cnf->cf", v, one) + torch.einsum(
-                "cn,cnf->cf", v.conj(), other
-            )  # fmt: skip
-
-        low_rank = half * through(c, p) * through(p.conj(), b) / (1 + half * through(p.conj(), p))
-        return torch.fft.irfft(dt * (through(c, b) - low_rank), n=steps)
+        q = p.conj()
+        v = torch.stack((c * b, c * p, q * b, q * p), dim=1)  # (channel, 4, state)
+        # v one + conj(v) other, in real numbers: torch multiplies small complex matrices slowly.
+        s, d = one + other, one - other
+        table = torch.cat((torch.cat((s.real, s.imag), 2), torch.cat((-d.imag, d.real), 2)), 1)
+        parts = torch.bmm(torch.cat((v.real, v.imag), 2), table).chunk(2, dim=2)
+        cb, cp, qb, qp = torch.complex(*parts).unbind(1)
+        return torch.fft.irfft(dt * (cb - half * cp * qb / (1 + half * qp)), n=steps)
 
     def discrete(self) -> Discrete:
         a, b, c, dt, eye = self._dense()
@@ -194,7 +195,25 @@ def convolve(kernel: Tensor, x: Tensor) -> Tensor:
         return torch.fft.irfft(spectrum, n=n, dim=1)[:, :steps]
     # One matrix per channel whose row t holds kernel_t ... kernel_0 0 ... 0.
     matrix = F.pad(kernel, (steps - 1, 0)).unfold(1, steps, 1).flip(2)
-    return torch.bmm(matrix, x.permute(2, 1, 0)).permute(2, 1, 0)
+    return _turned(torch.bmm(matrix, _turned(x)))
+
+
+def _turned(x: Tensor) -> Tensor:
+    """The three axes in reverse, in memory as well, and so are the gradients: products of many
+    small matrices that do not lie together are slow."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Turn.apply(x)  # type: ignore[return-value]
+    return x.permute(2, 1, 0).contiguous()
+
+
+class _Turn(Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        return inputs[0].permute(2, 1, 0).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].permute(2, 1, 0).contiguous()
 
 
 class S4Block(nn.Module):
