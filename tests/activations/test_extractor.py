@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -37,12 +38,14 @@ def mixed():
     torch.manual_seed(0)
     net = Mixed()
     with torch.no_grad():
-        net.norm.running_mean.copy_(torch.randn(8))
-        net.norm.running_var.copy_(torch.rand(8) + 0.5)
+        net.norm.get_buffer("running_mean").copy_(torch.randn(8))
+        net.norm.get_buffer("running_var").copy_(torch.rand(8) + 0.5)
     return net.train()
 
 
-ALL = dict.fromkeys(("linear", "norm", "relu", "drop", "out"), "batch unit")
+ALL: Mapping[str, str | LayerTap] = {
+    name: "batch unit" for name in ("linear", "norm", "relu", "drop", "out")
+}
 
 
 def by_numpy(net, x):

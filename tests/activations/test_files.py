@@ -281,7 +281,7 @@ def test_the_format_is_as_documented(saved):
         assert attributes["format"] == "vibrissa-activations"
         for key in attributes:
             assert f"`{key}`" in part
-        manifest = json.loads(attributes["manifest"])
+        manifest = json.loads(str(attributes["manifest"]))
         assert manifest["what"] == "activations"
         conv, fc = file["layers/0000"], file["layers/0001"]
         assert conv.attrs["name"] == "b/conv"  # pyright: ignore

@@ -19,7 +19,7 @@ from vibrissa.objects.folders import ObjectSource
 GIVEN = Path(os.environ.get("VIBRISSA_TEST_OBJECTS", "objects-of-tests"))
 
 
-def copied(vertices, faces, seed, *, dtype=np.float64):
+def copied(vertices, faces, seed, *, dtype: type = np.float64):
     """Scaled, turned (or mirrored), moved, vertices, faces and corners in another order."""
     draws = np.random.default_rng(seed)
     turn, _ = np.linalg.qr(draws.normal(size=(3, 3)))
@@ -133,10 +133,8 @@ def test_a_scaled_copy_leaks_and_is_kept_together(tmp_path):
     store = SweepStore.open(tmp_path / "data")
     table = store.table
     first = dict(zip(table["object"], table["alike"], strict=True))
-    assert first == {f"cup/{k}": f"cup/{k}" for k in range(5)} | {
-        "cup/copy": "cup/2" if "cup/2" < "cup/copy" else "cup/copy"
-    }
-    assert table["geometry"].nunique() == 6
+    assert first == {f"cup/{k}": f"cup/{k}" for k in range(5)} | {"cup/copy": "cup/2"}
+    assert len(set(table["geometry"].tolist())) == 6
     shapes = Sweeps.of(table).geometry_of
     assert shapes["cup/copy"] == shapes["cup/2"]
     assert len(set(shapes.values())) == 5
