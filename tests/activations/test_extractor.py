@@ -43,9 +43,8 @@ def mixed():
     return net.train()
 
 
-ALL: Mapping[str, str | LayerTap] = {
-    name: "batch unit" for name in ("linear", "norm", "relu", "drop", "out")
-}
+PARTS: tuple[str, ...] = ("linear", "norm", "relu", "drop", "out")
+ALL: Mapping[str, str | LayerTap] = dict.fromkeys(PARTS, "batch unit")
 
 
 def by_numpy(net, x):
