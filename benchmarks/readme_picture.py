@@ -7,9 +7,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from vibrissa.cli.demo import scene_of
 from vibrissa.core.files import atomic_path
-from vibrissa.simulation import contact_sheet, save_figure, simulate
+from vibrissa.morphology import mouse_array
+from vibrissa.objects import procedural_object
+from vibrissa.simulation import (
+    PassiveSweep,
+    SolverConfig,
+    contact_sheet,
+    save_figure,
+    simulate,
+)
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
 WIDTH = 1400
@@ -17,8 +24,12 @@ COLOURS = 256
 
 
 def main() -> None:
-    """Simulate the demonstration and draw it with few colours, so that the file is small."""
-    array, scene, solver = scene_of(seed=0)
+    """Simulate a cup that passes the whiskers and draw it with few colours, so that the file is
+    small."""
+    array, solver = mouse_array(), SolverConfig(record_nodes=True)
+    sweep_of = PassiveSweep(theta_deg=30.0, distance_mm=6.0, diagonal_mm=28.0, speed_mm_per_s=40.0)
+    name = "A cup passes the right whiskers of the mouse"
+    scene = sweep_of.scene(procedural_object("cup", 0, 0), array, name=name)
     sweep = simulate(array, scene, solver)
     with tempfile.TemporaryDirectory() as folder:
         drawn = save_figure(contact_sheet(sweep, scene), Path(folder) / "sheet.png")

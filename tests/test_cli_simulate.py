@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -305,24 +302,3 @@ def test_objects_are_chosen_unread(tmp_path, cube):
     assert [source.name for source in found] == ["cube", "gear/00004"]
     assert found[0].read(0).extent_mm[0] == pytest.approx(20.0)
     assert found[1].read(2).source.endswith("index 4, seed 2")
-
-
-@pytest.mark.slow
-def test_demo(tmp_path):
-    """The whole demonstration in a process of its own, with nothing compiled beforehand."""
-    out = tmp_path / "demo"
-    environment = os.environ | {
-        "WARP_CACHE_PATH": str(tmp_path / "kernels"), "VIBRISSA_CACHE": str(tmp_path / "cache")
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "vibrissa.cli", "demo", "--out", str(out)],
-        capture_output=True, text=True, check=True, env=environment, timeout=180,
-    )  # fmt: skip
-    lines = done.stdout.splitlines()
-    for line in lines[:5]:
-        assert Path(line).stat().st_size > 10_000
-    assert [line.split("  ")[0] for line in lines[5:]] == [
-        "whiskers touched", "peak load", "in contact", "speed", "time taken"
-    ]  # fmt: skip
-    assert len(list(out.iterdir())) == 5
-    assert Sweep.load(out / "sweep.h5").contact.any()

@@ -111,7 +111,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], quantity: s
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(6.6, 3.2)
+    figure = _figure(9.0, 3.4)
     axes = figure.subplots()
     styles = {"train": "--", "validate": "-"}
     for k, (name, parts) in enumerate(curves.items()):
