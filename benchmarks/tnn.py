@@ -1,10 +1,20 @@
 """Temporal graphs beside PyTorchTNN, in one process and with the same weights.
 
 The published tactile graph, input (batch, 22, 30, 5, 7), last step read. Both compute in turns,
-round after round; times are those of this process on one thread, medians are given, and the ratio
-is the peer's time (in float32) over ours. A train step is forward, cross-entropy, backward.
+round after round; the ratio is the peer's median time (in float32) over ours. With one thread times
+are CPU times of this process, which other processes disturb little; with several they are those of
+the clock, which need an idle machine. A train step is forward, cross-entropy, backward.
 
     python benchmarks/tnn.py --peer PyTorchTNN --configs tactile_model/model_configs --out tnn.json
+    python benchmarks/tnn.py --peer ... --configs ... --what memory launches --batch 32
+
+Columns besides: the relative difference of outputs from the peer's (Frobenius), and the share of
+the processor's peak at which matrix products and convolutions ran, were the rest free (``share``;
+operations that are really made, tried beside a square product in the same precision).
+``memory`` is the growth of resident memory in one train step at its highest, each in a process of
+its own, after a step with one sample. ``launches`` counts dispatched operators that are no views,
+in one forward pass; a function that goes through torch.compile counts as one, which holds where the
+compiler makes one kernel of it.
 
 ``--peer`` is a checkout of PyTorchTNN, ``--configs`` the folder of JSON files of the tactile
 models. PyTorchTNN imports torchvision for one resize alone, which these graphs do not need (all
@@ -21,9 +31,11 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 import types
+import warnings
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -32,7 +44,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import vibrissa.tnn.gathered
+import vibrissa.tnn.rows
 from vibrissa.core.files import atomic_path
 from vibrissa.tnn.fast import Fast
 from vibrissa.tnn.graph import TemporalGraph
@@ -100,30 +115,64 @@ def train_step(model: nn.Module, run: Callable[[], Tensor], labels: Tensor) -> T
     return loss.detach()
 
 
-def saved_bytes(run: Callable[[], Any]) -> int:
-    """Bytes that a forward pass keeps for the backward pass, parameters aside; 0 with checkpoints,
-    whose bookkeeping hides them from this count."""
-    kept: dict[int, int] = {}
+class Operators(TorchDispatchMode):
+    """Counts launches, and operations of matrix products and convolutions."""
 
-    def keep(x: Tensor) -> Tensor:
-        if not isinstance(x, nn.Parameter):
-            storage = x.untyped_storage()
-            kept[storage.data_ptr()] = storage.nbytes()
-        return x
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches = 0
+        self.operations = 0
+        self.within = False
 
-    held: list[Tensor] = []  # so that no address is used twice
+    def fused(self, run: Any) -> Any:
+        """Stands for torch.compile: one launch."""
 
-    def note(x: Tensor) -> Tensor:
-        held.append(x)
-        return keep(x)
+        def one(*tensors: Any) -> Any:
+            self.launches += not self.within
+            was, self.within = self.within, True
+            try:
+                return run(*tensors)
+            finally:
+                self.within = was
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-        run()
-    return sum(kept.values())
+        return one
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.name().split("::")[1].split(".")[0]
+        if not (self.within or func.is_view or name in ("_unsafe_view", "empty", "new_empty")):
+            self.launches += 1
+        if name in ("mm", "addmm", "addmm_"):
+            matrix = args[0] if name == "mm" else args[1]
+            self.operations += 2 * out.numel() * matrix.shape[1]
+        elif name == "convolution":
+            self.operations += 2 * out.numel() * args[1][0].numel()
+        elif name == "convolution_backward":
+            masks = sum(args[-1][:2])
+            self.operations += 2 * masks * args[0].numel() * args[2][0].numel()
+        elif name == "_linear_pointwise":
+            self.operations += 2 * out.numel() * args[0].shape[1]
+        return out
+
+
+def peak(dtype: torch.dtype) -> float:
+    """Operations per second of a product of square matrices."""
+    a, b = (torch.randn(1536, 1536).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(5):
+        start = clock()
+        torch.mm(a, b)
+        times.append(clock() - start)
+    return 2 * 1536**3 / min(times)
+
+
+def clock() -> float:
+    """CPU time with one thread, else that of the wall."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def variants(
-    theirs: nn.Module, ours: TemporalGraph, x: Tensor, precisions: list[str], more: bool
+    theirs: nn.Module, ours: TemporalGraph, x: Tensor, options: Any
 ) -> dict[str, Callable[[], Tensor]]:
     """Name -> a forward pass."""
 
@@ -135,13 +184,19 @@ def variants(
         "peer fp32": lambda: theirs(x, n_times=FRAMES),
         "fp32": lambda: ours(x, schedule="fast"),
     }
-    if more:
+    if options.more:
         found["stepwise fp32"] = lambda: ours(x, schedule="stepwise")
         found["fp32 checkpoint"] = lambda: ours(x, schedule=Fast(checkpoint=True))
-    if "bf16" in precisions:
+    if "bf16" in options.precision:
         found["peer bf16"] = under_autocast
         found["bf16"] = lambda: ours(x, schedule=Fast(precision="bfloat16"))
-    return found
+        if options.more:
+            low = Fast(precision="bfloat16", checkpoint=True)
+            found["bf16 checkpoint"] = lambda: ours(x, schedule=low)
+    if options.compile:
+        found["fp32 compiled"] = lambda: ours(x, schedule=Fast(compile=True))
+        found["bf16 compiled"] = lambda: ours(x, schedule=Fast(precision="bfloat16", compile=True))
+    return {n: run for n, run in found.items() if options.only is None or n in options.only}
 
 
 def measure(
@@ -149,31 +204,114 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds, ratios and differences of one model at one batch size."""
     x, labels = torch.randn(batch, FRAMES, *SHAPE), torch.randint(0, 100, (batch,))
-    runs = variants(theirs, ours, x, options.precision, options.more)
+    runs = variants(theirs, ours, x, options)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     outputs: dict[str, Tensor] = {}
-    for turn in range(options.rounds + 1):  # the first is a warm-up
+    operations: dict[str, int] = {}
+
+    def once(name: str, run: Callable[[], Tensor]) -> float:
+        start = clock()
+        if train:
+            train_step(theirs if name.startswith("peer") else ours, run, labels)
+        else:
+            with torch.no_grad():
+                outputs[name] = run()
+        return clock() - start
+
+    for name, run in runs.items():  # a warm-up, while operations are counted
+        if "compiled" in name:
+            once(name, run)
+            continue
+        with Operators() as counter:
+            once(name, run)
+        operations[name] = counter.operations
+    for _ in range(options.rounds):
         for name, run in runs.items():
-            start = time.process_time()
-            if train:
-                train_step(theirs if name.startswith("peer") else ours, run, labels)
-            else:
-                with torch.no_grad():
-                    outputs[name] = run()
-            if turn:
-                seconds[name].append(time.process_time() - start)
+            seconds[name].append(once(name, run))
     median = {name: statistics.median(values) for name, values in seconds.items()}
+    peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
     result: dict[str, Any] = {
-        "seconds": median, "ratio": {name: median["peer fp32"] / s for name, s in median.items()},
-    }  # fmt: skip
-    if train:
-        result["saved_MB"] = {name: saved_bytes(run) / 1e6 for name, run in runs.items()}
-    else:
+        "seconds": seconds,
+        "ratio": {name: median["peer fp32"] / s for name, s in median.items()},
+        "share": {
+            name: count / median[name] / peaks["bf16" if "bf16" in name else "fp32"]
+            for name, count in operations.items()
+        },
+        "peak_GFLOPS": {name: p / 1e9 for name, p in peaks.items()},
+    }
+    if not train:
         truth = outputs["peer fp32"]
         result["difference"] = {
             name: float((y.float() - truth).norm() / truth.norm()) for name, y in outputs.items()
         }
     return result
+
+
+def memory(
+    theirs: nn.Module, ours: TemporalGraph, model: str, batch: int, options: Any
+) -> dict[str, float]:
+    """Highest growth of resident memory in a train step, in MB."""
+    found = {}
+    names = variants(theirs, ours, torch.empty(0), options)
+    for name in names:
+        command = [
+            sys.executable, __file__, "--peer", str(options.peer), "--configs",
+            str(options.configs), "--models", model, "--batch", str(batch), "--what", "grow",
+            "--only", name, "--more", "--precision", "fp32", "bf16", "--seed", str(options.seed),
+        ]  # fmt: skip
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[name] = float(done.stdout.split()[-1])
+    return found
+
+
+def grow(theirs: nn.Module, ours: TemporalGraph, batch: int, options: Any) -> float:
+    """The growth of this process in one train step of the one variant, in MB."""
+
+    def status(field: str) -> float:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return float(next(line for line in lines if line.startswith(field)).split()[1]) / 1e3
+
+    def step(n: int) -> None:
+        x, labels = torch.randn(n, FRAMES, *SHAPE), torch.randint(0, 100, (n,))
+        ((name, run),) = variants(theirs, ours, x, options).items()
+        model = theirs if name.startswith("peer") else ours
+        train_step(model, run, labels)
+        model.zero_grad(set_to_none=True)
+
+    step(1)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+    before = status("VmRSS")
+    step(batch)
+    return status("VmHWM") - before
+
+
+def launches(theirs: nn.Module, ours: TemporalGraph, batch: int) -> dict[str, int]:
+    """Of one forward pass."""
+    x = torch.randn(batch, FRAMES, *SHAPE)
+    gathered: Any = vibrissa.tnn.gathered
+    rows: Any = vibrissa.tnn.rows
+    found = {}
+    runs: dict[str, Callable[[], Tensor]] = {
+        "peer": lambda: theirs(x, n_times=FRAMES),
+        "stepwise": lambda: ours(x, schedule="stepwise"),
+        "CPU form": lambda: ours(x, schedule="fast"),
+        "GPU form": lambda: ours(x, schedule=Fast(convolutions="gather", together=FRAMES, block=1)),
+    }
+    compiled = Fast(convolutions="gather", together=FRAMES, block=1, compile=True)
+    runs["GPU form, compiled"] = lambda: ours(x, schedule=compiled)
+    for name, run in runs.items():
+        gathered.gathering.cache_clear()
+        counter, kept = Operators(), gathered.fused
+        gathered.fused = rows.fused = counter.fused
+        with torch.no_grad():
+            run()  # constants are made
+            counter.launches = 0
+            with counter:
+                run()
+        gathered.fused = rows.fused = kept
+        found[name] = counter.launches
+    gathered.gathering.cache_clear()
+    return found
 
 
 def main() -> int:
@@ -182,43 +320,65 @@ def main() -> int:
     parser.add_argument("--configs", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument("--models", nargs="+", default=["intersection+ln", "ugrnn"], choices=MODELS)
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 32])
-    parser.add_argument("--what", nargs="+", default=["forward", "train"])
+    parser.add_argument(
+        "--what", nargs="+", default=["forward", "train"],
+        choices=["forward", "train", "memory", "launches", "grow"],
+    )  # fmt: skip
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--more", action="store_true", help="also stepwise and checkpointed")
+    parser.add_argument("--compile", action="store_true", help="also with compiled gates")
+    parser.add_argument("--only", nargs="+", help="of the variants")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore", message="Using padding='same'")  # of the peer
     peer = import_peer(options.peer)
     flags = torch.backends.cpu.get_cpu_capability()
     results: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "processor": platform.processor(), "simd": flags},
         "torch": torch.__version__, "threads": options.threads, "rounds": options.rounds,
     }  # fmt: skip
-    print(
-        f"{'model':16s} {'batch':>5s} {'':8s} {'variant':18s} {'s':>8s} {'ratio':>6s}  "
-        "saved MB or difference"
-    )
     for model in options.models:
         theirs, ours = build(peer, options.configs / MODELS[model], options.seed)
         for batch in options.batch:
             for what in options.what:
-                found = measure(theirs, ours, batch, what == "train", options)
-                results.setdefault(model, {}).setdefault(str(batch), {})[what] = found
-                last = found.get("saved_MB") or found["difference"]
-                for name, s in found["seconds"].items():
-                    ratio = found["ratio"][name]
-                    print(
-                        f"{model:16s} {batch:5d} {what:8s} {name:18s} {s:8.3f} {ratio:6.2f}  "
-                        f"{last[name]:.3g}",
-                        flush=True,
+                if what == "grow":
+                    print(grow(theirs, ours, batch, options))
+                    return 0
+                if what in ("memory", "launches"):
+                    found: dict[str, Any] = (
+                        memory(theirs, ours, model, batch, options)
+                        if what == "memory"
+                        else launches(theirs, ours, batch)
                     )
+                    for name, value in found.items():
+                        print(f"{model:16s} {batch:5d} {what:8s} {name:20s} {value:8.0f}")
+                else:
+                    found = measure(theirs, ours, batch, what == "train", options)
+                    print_times(model, batch, what, found)
+                sys.stdout.flush()
+                results.setdefault(model, {}).setdefault(str(batch), {})[what] = found
     if options.out is not None:
         with atomic_path(options.out) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def print_times(model: str, batch: int, what: str, found: dict[str, Any]) -> None:
+    """One line for each variant."""
+    peaks = ", ".join(f"{n} {p:.0f}" for n, p in found["peak_GFLOPS"].items())
+    print(f"{model}, batch {batch}, {what}; peak GFLOPS: {peaks}")
+    for name, seconds in found["seconds"].items():
+        share, difference = found["share"].get(name), found.get("difference", {}).get(name)
+        print(
+            f"  {name:18s} {statistics.median(seconds):8.3f} s, least {min(seconds):8.3f} s"
+            f"  ratio {found['ratio'][name]:5.2f}"
+            + ("" if share is None else f"  share {share:4.0%}")
+            + ("" if difference is None else f"  difference {difference:.1e}")
+        )
 
 
 if __name__ == "__main__":

@@ -86,14 +86,20 @@ class _Call:
         for k, kernel in enumerate(self.kernels):
             rows, kinds = tensors[2 * k], tensors[2 * k + 1]
             part = slice(self.firsts[k], self.firsts[k] + rows.shape[2])
-            total = ordered = None
+            total = ordered = waiting = None
             if needs is None and isinstance(self.form, Form) and rows.shape[1] == self.batch:
                 most = max(last - first for first, last in self.form.ranges)
                 ordered = self.orders[k].of(kinds[:, part], self.firsts[k], most * self.batch)
             if needs is not None and needs[2 * k + 1]:
-                total = self.collectors[k].buffer(kinds)[:, part]
+                collector = self.collectors[k]
+                total = collector.buffer(kinds)[:, part]
+                few = self.batch < tiled.TOGETHER and total.dtype != kinds.dtype
+                if isinstance(self.form, Form) and few:
+                    waiting = collector.waiting.setdefault(
+                        self.firsts[k], tiled.Queue(self.form, total)
+                    )
             needed = needs is not None and needs[2 * k]
-            found.append(Operand(rows, kinds[:, part], kernel, total, needed, ordered))
+            found.append(Operand(rows, kinds[:, part], kernel, total, waiting, needed, ordered))
         return found
 
     def whole(self, tensors: Sequence[Tensor]) -> Tensor | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -38,11 +38,24 @@ class Orders:
         return self._made[key]
 
 
+class Waiting(Protocol):
+    """Uses of a weight whose share of its gradient is not summed yet."""
+
+    def add(self, rows: Tensor, grad: Tensor) -> None:
+        """One more use: its input, and the gradient of its result."""
+        ...
+
+    def flush(self) -> None:
+        """Sum all."""
+        ...
+
+
 class Collector:
     """Gradient of one packed weight, summed over the uses of it within one backward pass."""
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
+        self.waiting: dict[int, Waiting] = {}
         self._task = -1
 
     def buffer(self, like: Tensor) -> Tensor:
@@ -50,12 +63,17 @@ class Collector:
         task = torch._C._current_graph_task_id()
         if self.total is None or task != self._task:
             self.total, self._task = torch.zeros_like(like, dtype=wide(like.dtype)), task
+            self.waiting = {}
         return self.total
 
     def take(self) -> Tensor | None:
         """The sum of this backward pass."""
-        total = self.total if self._task == torch._C._current_graph_task_id() else None
-        self.total = None
+        total = None
+        if self._task == torch._C._current_graph_task_id():
+            for waiting in self.waiting.values():
+                waiting.flush()
+            total = self.total
+        self.total, self.waiting = None, {}
         return total
 
 
@@ -138,6 +156,8 @@ class Operand:
         kinds: (tap or kind of product, channels, out).
         kernel: rows and columns.
         total: what the gradient of ``kinds`` is added to; None: not needed.
+        waiting: where this use waits for more before they are added to the total together; None:
+            it is added at once.
         needed: is the gradient of the rows needed?
         ordered: the kinds as :mod:`vibrissa.tnn.onednn` wants them, if it shall be used.
     """
@@ -146,6 +166,7 @@ class Operand:
     kinds: Tensor
     kernel: Size
     total: Tensor | None = None
+    waiting: Waiting | None = None
     needed: bool = False
     ordered: list[Tensor] | None = None
 
@@ -154,8 +175,8 @@ def accumulate(total: Tensor, x: Tensor, grad: Tensor) -> None:
     """Add ``x^T grad`` in the type of the total."""
     if total.dtype == x.dtype:
         total.addmm_(x.t(), grad)
-    else:
-        total += torch.mm(x.t(), grad)
+    else:  # with the order of the total in memory
+        total.t().add_(torch.mm(grad.t(), x))
 
 
 _WIDE: Final = {torch.bfloat16: torch.float32, torch.float16: torch.float32}

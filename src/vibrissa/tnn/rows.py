@@ -133,7 +133,9 @@ class RowsNode:
         if self.gathered:
             how = gathering(self.size, kernel, weight.device, self.compiled)
         else:
-            how = choose(self.size, kernel, self.batch, self.lowered is not None)
+            gradients = torch.is_grad_enabled() and weight.requires_grad
+            dear = gradients or self.lowered is not None
+            how = choose(self.size, kernel, self.batch, dear)
         return pack(weight, self.low, how)
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:

@@ -21,6 +21,10 @@ from vibrissa.tnn import onednn
 from vibrissa.tnn.packed import Operand, accumulate
 from vibrissa.tnn.tiles import Form
 
+# In bfloat16 the gradient of a weight is summed for so many samples at once (a batch at several
+# steps): the sum is kept in a wider type, and adding to it takes as long as a product of few samples.
+TOGETHER: Final = 256
+
 # Bytes of the products of one part of the batch.
 _PART: Final = 12 << 20
 
@@ -110,8 +114,11 @@ def backward(
     found = [torch.empty_like(o.rows) if o.needed else None for o in operands]
     narrow = [k for k, o in enumerate(operands) if o.rows.shape[1] < batch]
     wide = [k for k, o in enumerate(operands) if o.rows.shape[1] == batch]
+    some = grad.sum(dim=1, keepdim=True) if narrow else grad
+    for k, operand in enumerate(operands):
+        if operand.total is not None and operand.waiting is not None:
+            operand.waiting.add(operand.rows, some if k in narrow else grad)
     if narrow:
-        some = grad.sum(dim=1, keepdim=True)
         _backward(form, some, [operands[k] for k in narrow], [found[k] for k in narrow])
     if wide:
         for first, count in _parts(batch, form.products * grad.shape[2] * grad.element_size()):
@@ -129,13 +136,10 @@ def _backward(
     form: Form, grad: Tensor, operands: Sequence[Operand], into: Sequence[Tensor | None]
 ) -> None:
     batch = grad.shape[1]
-    flat = torch.mm(form.matrix("leave_t", grad), grad.flatten(1)).view(-1, grad.shape[2])
+    flat = _left(form, grad)
     for operand, back in zip(operands, into, strict=True):
-        if operand.total is not None:
-            x = _entered(form, operand.rows)
-            for k, (first, last) in enumerate(form.ranges):
-                part = slice(first * batch, last * batch)
-                accumulate(operand.total[k], x[part], flat[part])
+        if operand.total is not None and operand.waiting is None:
+            _sum_up(form, operand.total, _entered(form, operand.rows), flat, batch)
         if back is not None:
             channels = operand.rows.shape[2]
             entered = flat.new_empty(len(flat), channels)
@@ -145,6 +149,47 @@ def _backward(
             torch.mm(
                 form.matrix("enter_t", grad), entered.view(form.products, -1), out=back.flatten(1)
             )
+
+
+def _left(form: Form, grad: Tensor) -> Tensor:
+    """The gradient of the products, (products * batch, out)."""
+    return torch.mm(form.matrix("leave_t", grad), grad.flatten(1)).view(-1, grad.shape[2])
+
+
+def _sum_up(form: Form, total: Tensor, entered: Tensor, left: Tensor, batch: int) -> None:
+    """Add to the gradient of each kind."""
+    for k, (first, last) in enumerate(form.ranges):
+        part = slice(first * batch, last * batch)
+        accumulate(total[k], entered[part], left[part])
+
+
+class Queue:
+    """Uses of a weight at some steps, summed together when they are :data:`TOGETHER` samples.
+
+    Args:
+        form: the algorithm.
+        total: (kind, in, out) what is added to.
+    """
+
+    def __init__(self, form: Form, total: Tensor) -> None:
+        self.form, self.total = form, total
+        self.uses: list[tuple[Tensor, Tensor]] = []
+        self.samples = 0
+
+    def add(self, rows: Tensor, grad: Tensor) -> None:
+        self.uses.append((rows, grad))
+        self.samples += rows.shape[1]
+        if self.samples >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.uses:
+            rows, grad = (torch.cat(parts, dim=1) for parts in zip(*self.uses, strict=True))
+            _sum_up(
+                self.form, self.total, _entered(self.form, rows), _left(self.form, grad),
+                self.samples,
+            )  # fmt: skip
+        self.uses, self.samples = [], 0
 
 
 def _parts(batch: int, size: int) -> Iterator[tuple[int, int]]:

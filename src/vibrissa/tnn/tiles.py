@@ -179,15 +179,21 @@ def _matrix(rows: list[list[float]]) -> Tensor:
 # A product of matrices costs as if it had so many more rows, for its weight has to be read and
 # put in order; and an algorithm as if there were this share more products, for its sums.
 _ROWS_PER_KIND: Final = 16
-_ROWS_PER_LOW_KIND: Final = 40  # in bfloat16
+_ROWS_PER_DEAR_KIND: Final = 48  # in bfloat16, or where gradients of kinds are kept
 _SUMS: Final = 0.1
 
 
 @cache
-def choose(size: Size, kernel: Size, batch: int, low: bool = False) -> Form | None:
-    """The algorithm that should take least time for so many samples, with operands in a type of
-    lower precision or not; None: tap by tap."""
-    per_kind = _ROWS_PER_LOW_KIND if low else _ROWS_PER_KIND
+def choose(size: Size, kernel: Size, batch: int, dear: bool = False) -> Form | None:
+    """The algorithm that should take least time for so many samples; None: tap by tap.
+
+    Args:
+        size: rows and columns of the map.
+        kernel: rows and columns of the kernel.
+        batch: samples of a step.
+        dear: operands are in a type of lower precision, or gradients are asked for.
+    """
+    per_kind = _ROWS_PER_DEAR_KIND if dear else _ROWS_PER_KIND
     if min(kernel) == max(kernel) == 1:
         return None
     largest = [1 if k == 1 else max(1, len(_POINTS) + 2 - k) for k in kernel]
