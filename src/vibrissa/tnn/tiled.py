@@ -22,7 +22,7 @@ from vibrissa.tnn.packed import Operand, accumulate
 from vibrissa.tnn.tiles import Form
 
 # In bfloat16 the gradient of a weight is summed for so many samples at once (a batch at several
-# steps): the sum is kept in a wider type, and adding to it takes as long as a product of few samples.
+# steps): the sum is kept in a wider type, and adding to it takes as long as a small product.
 TOGETHER: Final = 256
 
 # Bytes of the products of one part of the batch.
