@@ -9,8 +9,8 @@ mode (dropout is on in both).
     python benchmarks/models.py --peer PyTorchTNN --tactile 2025-tactile-whisking --out models.json
 
 ``--peer`` and ``--tactile`` are checkouts of neuroagents-lab/PyTorchTNN and
-neuroagents-lab/2025-tactile-whisking; nothing of them is in this package. The S4 of the latter needs
-einops and opt_einsum, the Mamba transformers; what is missing is left out.
+neuroagents-lab/2025-tactile-whisking; nothing of them is in this package. The S4 of the latter
+needs einops and opt_einsum, the Mamba transformers; what is missing is left out.
 """
 
 from __future__ import annotations
