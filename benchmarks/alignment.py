@@ -37,6 +37,7 @@ from vibrissa.neural.published import (
     source_statistics,
     target_side,
 )
+from vibrissa.neural.published_regression import PENALTY, half_splits, regression_statistics
 from vibrissa.neural.session import Session
 from vibrissa.neural.synth import SynthConfig, synth_sessions, synth_world
 
@@ -239,8 +240,33 @@ def peer(arguments: argparse.Namespace) -> dict[str, Any]:
                 "largest_difference": worst, "same_nan": bool(same),
                 "draws": len(ours["r_yy"]), "nan": int(np.isnan(ours["r_xy_n_sb"]).sum()),
             }  # fmt: skip
+    found["ridge"] = peer_ridge(consistency)
     found["speed"] = peer_speed(consistency, utils)
     return found
+
+
+def peer_ridge(consistency: Any) -> dict[str, Any]:
+    """The published regression through the public entry, which takes it."""
+    rng = np.random.default_rng(5)
+    latent = rng.standard_normal((6, 4))
+    source = latent @ rng.standard_normal((4, 5000)) + 0.3 * rng.standard_normal((6, 5000))
+    target = 6.0 + latent @ rng.standard_normal((4, 12)) + rng.standard_normal((40, 6, 12))
+    ours = regression_statistics(source, target, draws=4)
+    theirs = consistency.get_linregress_consistency(
+        source=source, target=target, num_bootstrap_iters=4, metric="pearsonr",
+        splits=[{"train": a, "test": b} for a, b in half_splits(6)],
+        map_kwargs={
+            "map_type": "sklinear",
+            "map_kwargs": {"regression_type": "Ridge", "regression_kwargs": {"alpha": PENALTY}},
+        },
+    )["test"]  # fmt: skip
+    return {
+        key: {
+            "largest_difference": float(np.nanmax(np.abs(ours[key] - theirs[key]))),
+            "same_nan": bool(np.array_equal(np.isnan(ours[key]), np.isnan(theirs[key]))),
+        }
+        for key in ("r_xy", "r_xx", "r_yy", "r_xy_n_sb")
+    }
 
 
 def peer_speed(consistency: Any, utils: Any) -> dict[str, Any]:
