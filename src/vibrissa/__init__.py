@@ -9,14 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vibrissa.activations import Activations as Activations
+    from vibrissa.activations import extract as extract
     from vibrissa.data import DataModule as DataModule
     from vibrissa.data import Preprocessing as Preprocessing
     from vibrissa.data import SweepStore as SweepStore
+    from vibrissa.models import EAD as EAD
+    from vibrissa.models import EADConfig as EADConfig
+    from vibrissa.models import build as build
     from vibrissa.morphology import HeadPose as HeadPose
     from vibrissa.morphology import Whisker as Whisker
     from vibrissa.morphology import WhiskerArray as WhiskerArray
     from vibrissa.morphology import mouse_array as mouse_array
     from vibrissa.morphology import rat_array as rat_array
+    from vibrissa.neural import read_sessions as read_sessions
+    from vibrissa.neural import synth_sessions as synth_sessions
+    from vibrissa.neural.align import align as align
     from vibrissa.objects import TactileObject as TactileObject
     from vibrissa.objects import procedural_classes as procedural_classes
     from vibrissa.objects import procedural_object as procedural_object
@@ -38,40 +46,52 @@ if TYPE_CHECKING:
     from vibrissa.simulation import draw_traces as draw_traces
     from vibrissa.simulation import save_figure as save_figure
     from vibrissa.simulation import simulate as simulate
+    from vibrissa.train import TrainConfig as TrainConfig
+    from vibrissa.train import load_run as load_run
 
     __version__: str
 
 # Public name -> the room that makes it.
 _ROOM_OF = {
+    "Activations": "vibrissa.activations",
     "DataModule": "vibrissa.data",
-    "Preprocessing": "vibrissa.data",
-    "SweepStore": "vibrissa.data",
+    "EAD": "vibrissa.models",
+    "EADConfig": "vibrissa.models",
     "HeadPose": "vibrissa.morphology",
     "PassiveSweep": "vibrissa.simulation",
     "PlacedObject": "vibrissa.simulation",
+    "Preprocessing": "vibrissa.data",
     "RodgersStimuli": "vibrissa.simulation",
     "SampledMotion": "vibrissa.simulation",
     "Scene": "vibrissa.simulation",
     "SinusoidalWhisking": "vibrissa.simulation",
     "SolverConfig": "vibrissa.simulation",
     "Sweep": "vibrissa.simulation",
+    "SweepStore": "vibrissa.data",
     "TabledWhisking": "vibrissa.simulation",
     "TactileObject": "vibrissa.objects",
+    "TrainConfig": "vibrissa.train",
     "UniformMotion": "vibrissa.simulation",
     "Whisker": "vibrissa.morphology",
     "WhiskerArray": "vibrissa.morphology",
+    "align": "vibrissa.neural.align",
     "animate": "vibrissa.simulation",
+    "build": "vibrissa.models",
     "contact_sheet": "vibrissa.simulation",
     "draw_array": "vibrissa.simulation",
     "draw_traces": "vibrissa.simulation",
+    "extract": "vibrissa.activations",
+    "load_run": "vibrissa.train",
     "mouse_array": "vibrissa.morphology",
     "procedural_classes": "vibrissa.objects",
     "procedural_object": "vibrissa.objects",
     "rat_array": "vibrissa.morphology",
     "read_folder": "vibrissa.objects",
     "read_object": "vibrissa.objects",
+    "read_sessions": "vibrissa.neural",
     "save_figure": "vibrissa.simulation",
     "simulate": "vibrissa.simulation",
+    "synth_sessions": "vibrissa.neural",
 }
 
 
