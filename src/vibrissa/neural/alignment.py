@@ -26,8 +26,9 @@ class Alignment:
     Attributes:
         table: (pandas) one row per (model, layer, target): ``raw``, the plain value;
             ``reliability`` of the target (for the row ``animals`` the mean likeness of two
-            animals) and ``ceiling``, its root; ``score``, raw over ceiling, never clipped; ``low`` and ``high``, 95 % interval
-            over what ``interval_over`` says; ``p``, one-sided, by relabelling the conditions;
+            animals) and ``ceiling``, its root; ``score``, raw over ceiling, never clipped;
+            ``low`` and ``high``, 95 % interval over what ``interval_over`` says; ``p``, one-sided,
+            by relabelling the conditions;
             ``p_max``, the same for all layers and targets of the model at once; ``kept``, share of
             the draws; ``ceiling_lower`` and ``ceiling_upper``, noise ceilings over animals, in
             units of ``raw``; ``status``, ``ok`` or why there is no score.

@@ -88,8 +88,8 @@ class PublishedResult:
     Attributes:
         table: (pandas) one row per (model, layer, target): ``score``, the mean over the draws kept;
             the ``median`` over all draws, which is how the bar of the model input was made;
-            ``r_xy``; mean ``r_yy`` and ``r_yy_sb``; ``kept``, share of draws that pass the cutoff; ``nan``,
-            share without a score.
+            ``r_xy``; mean ``r_yy`` and ``r_yy_sb``; ``kept``, share of draws that pass the
+            cutoff; ``nan``, share without a score.
         models: model -> score by the rule of the configuration.
         statistics: (model, layer, target) -> the quantities of every draw.
         remarks: sentences on what was left out.
