@@ -41,7 +41,7 @@ def check_worlds(seeds, tunings):
             assert row["status"] == "ok"
             expected = value(RSA(), layers[name], rates)
             inside[name].append(row["low"] <= expected <= row["high"])
-            assert row["score"] == pytest.approx(expected, abs=0.15)
+            assert row["score"] == pytest.approx(expected, abs=0.25)
         for animal in ("219CR", "221CR"):
             own = np.concatenate([u.rate_hz for u in truth.sessions if u.animal == animal], axis=1)
             row = align({"own": own}, [s for s in sessions if s.animal == animal], QUICK,
