@@ -28,7 +28,7 @@ import numpy as np
 
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import versions
-from vibrissa.neural.align import AlignConfig, align
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.inference import condition_orders
 from vibrissa.neural.measures import RSA, value

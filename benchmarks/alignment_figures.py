@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from vibrissa.neural.align import AlignConfig, align
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.measures import RSA
 from vibrissa.neural.published import filtered_mean, quantities
-from vibrissa.neural.published_protocol import PublishedConfig, deviations, published_protocol
+from vibrissa.neural.published_auditing import PublishedConfig, deviations, published_protocol
 from vibrissa.neural.selecting import session_of
 from vibrissa.neural.session import Session
 from vibrissa.neural.synth import SynthConfig, synth_sessions, synth_world

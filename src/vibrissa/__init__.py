@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vibrissa.morphology import rat_array as rat_array
     from vibrissa.neural import read_sessions as read_sessions
     from vibrissa.neural import synth_sessions as synth_sessions
-    from vibrissa.neural.align import align as align
+    from vibrissa.neural.aligning import align as align
     from vibrissa.objects import TactileObject as TactileObject
     from vibrissa.objects import procedural_classes as procedural_classes
     from vibrissa.objects import procedural_object as procedural_object
@@ -74,7 +74,7 @@ _ROOM_OF = {
     "UniformMotion": "vibrissa.simulation",
     "Whisker": "vibrissa.morphology",
     "WhiskerArray": "vibrissa.morphology",
-    "align": "vibrissa.neural.align",
+    "align": "vibrissa.neural.aligning",
     "animate": "vibrissa.simulation",
     "build": "vibrissa.models",
     "contact_sheet": "vibrissa.simulation",

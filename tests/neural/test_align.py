@@ -9,7 +9,7 @@ import pytest
 
 from vibrissa.activations.container import Activations
 from vibrissa.core.errors import InputError
-from vibrissa.neural.align import AlignConfig, align
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.alignment import Alignment
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.measures import RSA, measures

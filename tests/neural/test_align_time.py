@@ -5,8 +5,8 @@ import pytest
 
 from vibrissa.activations.container import Activations
 from vibrissa.core.errors import InputError
-from vibrissa.neural.align import AlignConfig, align
 from vibrissa.neural.align_time import align_over_time
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.baselines import animals_as_models, raw_input, shuffled, with_baselines
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.measures import measures

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from vibrissa.neural.align import AlignConfig, align
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.inference import condition_orders
 from vibrissa.neural.measures import RSA, measures, value

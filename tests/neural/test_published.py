@@ -18,7 +18,7 @@ from vibrissa.neural.published import (
     quantities,
 )
 from vibrissa.neural.published_arrays import join, published_rates, session_array
-from vibrissa.neural.published_protocol import PublishedConfig, published_protocol
+from vibrissa.neural.published_auditing import PublishedConfig, published_protocol
 from vibrissa.neural.synth import SynthConfig, synth_sessions
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vibrissa.neural.align import AlignConfig, align
+from vibrissa.neural.aligning import AlignConfig, align
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.inference import condition_orders
 from vibrissa.neural.measures import RSA
 from vibrissa.neural.published import filtered_mean, published_maximum, quantities
-from vibrissa.neural.published_protocol import PublishedConfig, deviations, published_protocol
+from vibrissa.neural.published_auditing import PublishedConfig, deviations, published_protocol
 from vibrissa.neural.session import Session
 from vibrissa.neural.synth import SynthConfig, synth_sessions, synth_world
 

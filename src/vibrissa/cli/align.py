@@ -80,7 +80,7 @@ class AlignOptions:
 def run(options: AlignOptions) -> int:
     """Score the models, write everything under the output folder, print a short table."""
     from vibrissa.activations.container import Activations
-    from vibrissa.neural.align import AlignConfig, align
+    from vibrissa.neural.aligning import AlignConfig, align
 
     if not options.activations:
         raise InputError("activations: no file is given; name one Activations file or more.")
@@ -188,7 +188,7 @@ def _published(
     """The published protocol on the same files, and with one deviation mended after another."""
     import pandas as pd
 
-    from vibrissa.neural.published_protocol import PublishedConfig, deviations
+    from vibrissa.neural.published_auditing import PublishedConfig, deviations
 
     shifted = None
     if options.recordings:

@@ -25,7 +25,7 @@ def raw_input(inputs: Any, stimuli: Sequence[str]) -> dict[str, np.ndarray]:
         stimuli: their names.
 
     Returns:
-        ``input`` -> (stimulus, unit) for :func:`~vibrissa.neural.align.align`.
+        ``input`` -> (stimulus, unit) for :func:`~vibrissa.neural.aligning.align`.
 
     Raises:
         InputError: another number of stimuli, or no step axis.
@@ -49,7 +49,7 @@ def shuffled(
     All layers of all models are relabelled alike, as in the permutation test.
 
     Args:
-        activations: as for :func:`~vibrissa.neural.align.align`.
+        activations: as for :func:`~vibrissa.neural.aligning.align`.
         seed: root seed.
         stimuli: names along the stimulus axis of plain arrays.
 

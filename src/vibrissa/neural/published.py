@@ -2,7 +2,7 @@
 
 What the public code and result files of arXiv:2505.18361 compute (their metric library is
 neuroagents-lab/brainmodel_utils), written anew for audit: which step makes which number. It is not
-a way to score a model; :func:`~vibrissa.neural.align.align` is.
+a way to score a model; :func:`~vibrissa.neural.aligning.align` is.
 
 For arrays X and Y (trial, condition, unit) and seed s the trials 0..n-1 are shuffled by numpy's
 legacy generator; the first n // 2 are one half. With RDM = 1 - Pearson correlation over units, r

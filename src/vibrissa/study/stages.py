@@ -322,7 +322,7 @@ def _alignment(
     config: StudyConfig, root: Path, found: Sequence[dict[str, Any]], sessions: Sequence[Session]
 ) -> Alignment | None:
     from vibrissa.activations import Activations
-    from vibrissa.neural.align import AlignConfig, align
+    from vibrissa.neural.aligning import AlignConfig, align
 
     files = [folder_of(root, cell) / ACTIVATIONS for cell in found]
     loaded = [Activations.load(path) for path in files if path.exists()]

@@ -117,7 +117,7 @@ def published_protocol(
     Targets are each animal, and all animals joined in the order in which they first appear.
 
     Args:
-        activations: as for :func:`~vibrissa.neural.align.align`.
+        activations: as for :func:`~vibrissa.neural.aligning.align`.
         sessions: in the order in which the files were read.
         config: switches.
         shifted: the same sessions with the spikes shifted by the start of the recording.
