@@ -8,6 +8,9 @@ STAMP := $(VENV)/.installed
 TORCH ?= torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
+# Processes that share the tests, a file each at a time.
+TEST_WORKERS ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test slow check validate stress bench bench-data clean
 
@@ -37,7 +40,7 @@ demo: $(STAMP)
 	$(BIN)/vibrissa demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not cuda"
