@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vibrissa.models import EAD as EAD
     from vibrissa.models import EADConfig as EADConfig
     from vibrissa.models import build as build
+    from vibrissa.models import published_model as published_model
+    from vibrissa.models import zoo as zoo
     from vibrissa.morphology import HeadPose as HeadPose
     from vibrissa.morphology import Whisker as Whisker
     from vibrissa.morphology import WhiskerArray as WhiskerArray
@@ -83,6 +85,7 @@ _ROOM_OF = {
     "extract": "vibrissa.activations",
     "load_run": "vibrissa.train",
     "mouse_array": "vibrissa.morphology",
+    "published_model": "vibrissa.models",
     "procedural_classes": "vibrissa.objects",
     "procedural_object": "vibrissa.objects",
     "rat_array": "vibrissa.morphology",
@@ -92,6 +95,7 @@ _ROOM_OF = {
     "save_figure": "vibrissa.simulation",
     "simulate": "vibrissa.simulation",
     "synth_sessions": "vibrissa.neural",
+    "zoo": "vibrissa.models",
 }
 
 
