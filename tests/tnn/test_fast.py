@@ -170,7 +170,7 @@ def test_single_precision(name, options, few, monkeypatch):
     values and magnify rounding a thousand times, in whatever order one computes.
     """
     choose.cache_clear()
-    monkeypatch.setattr(tiles, "_ROWS_PER_DEAR_KIND", 0 if few else 1000)
+    monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0 if few else 1000)
     torch.manual_seed(0)
     graph = moved(TemporalGraph(two_nodes(made(name, **options), channels=16)))
     x = torch.randn(2, 5, 2, 3, 4)
@@ -413,7 +413,7 @@ def test_bfloat16_operands(cell, few, monkeypatch):
     """About as far from the exact numbers as eight bits are: 2^-8 per product, summed; also with
     fewer products."""
     choose.cache_clear()
-    monkeypatch.setattr(tiles, "_ROWS_PER_DEAR_KIND", 0 if few else 1000)
+    monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0 if few else 1000)
     options = {} if cell == "time_decay" else {"kernel": 2}
     monkeypatch.setattr(tiled, "TOGETHER", 20)  # gradients are summed by five steps, and the rest
     graph = moved(TemporalGraph(two_nodes(made(cell, **options))))
@@ -548,7 +548,7 @@ def test_weights_in_the_order_of_onednn():
 
 def test_large_batches_come_in_parts(monkeypatch):
     """With weights in oneDNN's order and without, and whatever the parts of the batch."""
-    monkeypatch.setattr(tiles, "_ROWS_PER_DEAR_KIND", 0)
+    monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0)
     choose.cache_clear()
     graph = moved(TemporalGraph(two_nodes(made("intersection", kernel=2, layer_norm=True))))
     x = torch.randn(7, 4, 2, 3, 4)

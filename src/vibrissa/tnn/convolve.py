@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -88,8 +89,7 @@ class _Call:
             part = slice(self.firsts[k], self.firsts[k] + rows.shape[2])
             total = ordered = waiting = None
             if needs is None and isinstance(self.form, Form) and rows.shape[1] == self.batch:
-                most = max(last - first for first, last in self.form.ranges)
-                ordered = self.orders[k].of(kinds[:, part], self.firsts[k], most * self.batch)
+                ordered = self.orders[k].of(kinds[:, part], self.firsts[k], self.form, self.batch)
             if needs is not None and needs[2 * k + 1]:
                 collector = self.collectors[k]
                 total = collector.buffer(kinds)[:, part]
@@ -111,6 +111,16 @@ class _Call:
             first += tensors[2 * k].shape[2]
         return tensors[1] if tensors[1].shape[1] == first else None
 
+    def joint(self, tensors: Sequence[Tensor]) -> list[Operand] | None:
+        """All sources as one, if the weight is theirs and each holds the batch."""
+        whole = self.whole(tensors)
+        rows = tensors[::2]
+        if whole is None or len(rows) == 1 or any(x.shape[1] < self.batch for x in rows):
+            return None
+        assert isinstance(self.form, Form)
+        ordered = self.orders[0].of(whole, 0, self.form, self.batch)
+        return [Operand(torch.cat(rows, dim=2), whole, self.kernels[0], ordered=ordered)]
+
 
 class _Convolve(Function):
     @staticmethod
@@ -121,9 +131,10 @@ class _Convolve(Function):
         ctx.call, ctx.biased, ctx.based = call, bias is not None, base is not None
         ctx.save_for_backward(*tensors)
         ctx.dtypes = (None if bias is None else bias.dtype, None if base is None else base.dtype)
-        operands = call.operands(tensors)
         if isinstance(call.form, Form):
+            operands = call.joint(tensors) or call.operands(tensors)
             return tiled.forward(operands, call.form, call.batch, bias, base)
+        operands = call.operands(tensors)
         if call.form is not None:
             whole = call.whole(tensors)
             return gathered.forward(operands, call.form, call.batch, bias, base, whole)

@@ -27,13 +27,14 @@ class Orders:
     def __init__(self) -> None:
         self._made: dict[tuple[int, int], list[Tensor]] = {}
 
-    def of(self, kinds: Tensor, first: int, rows: int) -> list[Tensor] | None:
-        """Each kind (in, out) of a part of a weight that begins at this input channel, for
-        products of about so many rows; none where that is not offered."""
+    def of(self, kinds: Tensor, first: int, form: Form, batch: int) -> list[Tensor] | None:
+        """Each kind (in, out) of a part of a weight that begins at this input channel; none where
+        that is not offered."""
         if not onednn.offered(kinds):
             return None
         key = (first, kinds.shape[1])
         if key not in self._made:
+            rows = max(last - first for first, last in form.ranges) * batch
             self._made[key] = [onednn.order(kind, rows) for kind in kinds.detach()]
         return self._made[key]
 

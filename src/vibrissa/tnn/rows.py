@@ -107,16 +107,20 @@ class RowsNode:
             name: getattr(getattr(cell, name, None), "weight", None)
             for name in ("input", "state", "candidate")
         }
-        self.input = self._pack(weights["input"])
-        self.of_state = self._pack(weights["state"])
-        self.candidate = self._pack(weights["candidate"])
-        self.joint: Packed | None = None
-        if gathered and self.input is not None and self.candidate is None:
-            self.joint = self._pack(torch.cat([weights["input"], weights["state"]], dim=1))
-        self.bias = None
+        self.input = self.of_state = self.candidate = None
+        self.wide = 0  # the first channel of the state in the weight of both
+        if isinstance(cell, GRUCell):
+            self.input, self.of_state = self._pack(weights["input"]), self._pack(weights["state"])
+            self.candidate = self._pack(weights["candidate"])
+        elif weights["input"] is not None:  # of input and state together
+            self.wide = weights["input"].shape[1]
+            self.input = self.of_state = self._pack(
+                torch.cat([weights["input"], weights["state"]], dim=1)
+            )
+        self.bias: Any = None
         if self.input is not None:
             self.bias = cell.input.bias
-            if isinstance(cell, VanillaCell):
+            if isinstance(node.cell, VanillaCell):
                 self.bias = self.bias + cell.state.bias
         post: Any = node.post
         act = identity if isinstance(post, IdentityModule) else post._function
@@ -133,9 +137,7 @@ class RowsNode:
         if self.gathered:
             how = gathering(self.size, kernel, weight.device, self.compiled)
         else:
-            gradients = torch.is_grad_enabled() and weight.requires_grad
-            dear = gradients or self.lowered is not None
-            how = choose(self.size, kernel, self.batch, dear)
+            how = choose(self.size, kernel, self.batch)
         return pack(weight, self.low, how)
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
@@ -212,14 +214,10 @@ class RowsNode:
         pre = drive
         if self.input is not None and self.of_state is not None:
             hidden = state[-1]  # of an LSTM, h
-            sources = [] if fresh else [Source(hidden.to(self.low), self.of_state)]
+            of_state = Source(hidden.to(self.low), self.of_state, self.wide)
+            sources = [] if fresh else [of_state]
             if drive is None:
-                sources.append(Source(x, self.input))
-                if self.joint is not None and not fresh:
-                    wide = x.shape[2]
-                    sources = [
-                        Source(x, self.joint), Source(hidden.to(self.low), self.joint, wide)
-                    ]  # fmt: skip
+                sources.insert(0, Source(x, self.input))
                 pre = convolve(sources, self.size, batch, self.bias)
             elif sources:
                 pre = convolve(sources, self.size, batch, None, drive)

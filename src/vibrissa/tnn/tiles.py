@@ -178,22 +178,19 @@ def _matrix(rows: list[list[float]]) -> Tensor:
 
 # A product of matrices costs as if it had so many more rows, for its weight has to be read and
 # put in order; and an algorithm as if there were this share more products, for its sums.
-_ROWS_PER_KIND: Final = 16
-_ROWS_PER_DEAR_KIND: Final = 48  # in bfloat16, or where gradients of kinds are kept
+_ROWS_PER_KIND: Final = 48
 _SUMS: Final = 0.1
 
 
 @cache
-def choose(size: Size, kernel: Size, batch: int, dear: bool = False) -> Form | None:
+def choose(size: Size, kernel: Size, batch: int) -> Form | None:
     """The algorithm that should take least time for so many samples; None: tap by tap.
 
     Args:
         size: rows and columns of the map.
         kernel: rows and columns of the kernel.
         batch: samples of a step.
-        dear: operands are in a type of lower precision, or gradients are asked for.
     """
-    per_kind = _ROWS_PER_DEAR_KIND if dear else _ROWS_PER_KIND
     if min(kernel) == max(kernel) == 1:
         return None
     largest = [1 if k == 1 else max(1, len(_POINTS) + 2 - k) for k in kernel]
@@ -206,9 +203,9 @@ def choose(size: Size, kernel: Size, batch: int, dear: bool = False) -> Form | N
             found = None if m == n == 1 else form(size, kernel, (m, n))
             if found is None:
                 plain = form(size, kernel, (1, 1))
-                cost = plain.products * batch + per_kind * len(plain.ranges)
+                cost = plain.products * batch + _ROWS_PER_KIND * len(plain.ranges)
             else:
-                cost = found.products * batch * (1 + _SUMS) + per_kind * len(found.ranges)
+                cost = found.products * batch * (1 + _SUMS) + _ROWS_PER_KIND * len(found.ranges)
             if best is None or cost < best[0]:
                 best = (cost, found)
     assert best is not None
