@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
@@ -96,56 +97,72 @@ class Packed:
     form: Algorithm = None
 
 
-def pack(weight: Tensor, dtype: torch.dtype | None = None, form: Algorithm = None) -> Packed:
+def pack(
+    weights: Tensor | Sequence[Tensor], dtype: torch.dtype | None = None, form: Algorithm = None
+) -> Packed:
     """Prepare a convolution's weight (out, in, rows, columns) for any number of uses.
 
     Args:
-        weight: the weight.
+        weights: the weight, or several that are laid side by side along ``in``.
         dtype: of the products; that of the weight if omitted.
         form: the algorithm; tap by tap if omitted.
     """
+    weights = (weights,) if isinstance(weights, Tensor) else tuple(weights)
     collector = Collector()
-    dtype = weight.dtype if dtype is None else dtype
-    if torch.is_grad_enabled() and weight.requires_grad:
-        kinds = _Pack.apply(weight, dtype, collector, form)
+    dtype = weights[0].dtype if dtype is None else dtype
+    if torch.is_grad_enabled() and any(w.requires_grad for w in weights):
+        kinds = _Pack.apply(dtype, collector, form, *weights)
     else:
-        kinds = _packed(weight.detach(), dtype, form)
-    return Packed(kinds, (weight.shape[2], weight.shape[3]), collector, Orders(), form)  # type: ignore[arg-type]
+        kinds = _packed([w.detach() for w in weights], dtype, form)
+    kernel = (weights[0].shape[2], weights[0].shape[3])
+    return Packed(kinds, kernel, collector, Orders(), form)  # type: ignore[arg-type]
 
 
-def _packed(weight: Tensor, dtype: torch.dtype, form: Algorithm) -> Tensor:
-    out, into, rows, columns = weight.shape
-    if not isinstance(form, Form):
-        weight = weight.to(dtype)
-    if form is not None and not isinstance(form, Form):
-        return weight.permute(2, 3, 1, 0).reshape(rows * columns, into, out).contiguous()
-    taps = weight.permute(2, 3, 0, 1).reshape(rows * columns, out * into).contiguous()
-    if isinstance(form, Form):
-        taps = torch.mm(form.matrix("kernel", taps), taps).to(dtype)
-    return taps.view(-1, out, into).transpose(1, 2)
+def _packed(weights: Sequence[Tensor], dtype: torch.dtype, form: Algorithm) -> Tensor:
+    out, _, rows, columns = weights[0].shape
+    widths = [w.shape[1] for w in weights]
+    into = sum(widths)
+    by_form = isinstance(form, Form)
+    taps = weights[0].new_empty(
+        rows, columns, *((out, into) if form is None or by_form else (into, out)),
+        dtype=weights[0].dtype if by_form else dtype,
+    )  # fmt: skip
+    whole = taps.view(rows * columns, *taps.shape[2:])
+    if form is None or by_form:
+        taps, whole = taps.transpose(2, 3), whole.transpose(1, 2)
+    for weight, part in zip(weights, taps.split(widths, dim=2), strict=True):
+        part.copy_(weight.permute(2, 3, 1, 0))
+    if by_form:
+        flat = whole.transpose(1, 2).reshape(rows * columns, -1)
+        flat = torch.mm(form.matrix("kernel", flat), flat).to(dtype)
+        whole = flat.view(-1, out, into).transpose(1, 2)
+    return whole
 
 
 class _Pack(Function):
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, dtype: torch.dtype, collector: Collector, form: Algorithm
+        ctx: Any, dtype: torch.dtype, collector: Collector, form: Algorithm, *weights: Tensor
     ) -> Tensor:
         ctx.set_materialize_grads(False)
-        ctx.shape, ctx.dtype, ctx.collector, ctx.form = weight.shape, weight.dtype, collector, form
-        return _packed(weight, dtype, form)
+        ctx.shape, ctx.dtype = weights[0].shape, weights[0].dtype
+        ctx.widths = [w.shape[1] for w in weights]
+        ctx.collector, ctx.form = collector, form
+        return _packed(weights, dtype, form)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None) -> Any:  # type: ignore[override]
         total = ctx.collector.take()
         if total is None:
-            return None, None, None, None
-        out, into, rows, columns = ctx.shape
+            return (None,) * (3 + len(ctx.widths))
+        out, _, rows, columns = ctx.shape
         back = total.transpose(1, 2).reshape(len(total), -1).to(ctx.dtype)
         if isinstance(ctx.form, Form):
             back = torch.mm(ctx.form.matrix("kernel_t", back), back)
-        back = back.view(rows, columns, out, into).permute(2, 3, 0, 1).contiguous()
-        return back, None, None, None
+        back = back.view(rows, columns, out, -1).permute(2, 3, 0, 1)
+        parts = back.split(ctx.widths, dim=1)
+        return None, None, None, *(part.contiguous() for part in parts)
 
 
 @dataclass(frozen=True)

@@ -107,16 +107,16 @@ class RowsNode:
             name: getattr(getattr(cell, name, None), "weight", None)
             for name in ("input", "state", "candidate")
         }
-        self.input = self.of_state = self.candidate = None
+        self.input: Packed | None = None
+        self.of_state: Packed | None = None
+        self.candidate: Packed | None = None
         self.wide = 0  # the first channel of the state in the weight of both
         if isinstance(cell, GRUCell):
             self.input, self.of_state = self._pack(weights["input"]), self._pack(weights["state"])
             self.candidate = self._pack(weights["candidate"])
         elif weights["input"] is not None:  # of input and state together
             self.wide = weights["input"].shape[1]
-            self.input = self.of_state = self._pack(
-                torch.cat([weights["input"], weights["state"]], dim=1)
-            )
+            self.input = self.of_state = self._pack(weights["input"], weights["state"])
         self.bias: Any = None
         if self.input is not None:
             self.bias = cell.input.bias
@@ -130,15 +130,13 @@ class RowsNode:
         else:
             self.update, self.parameters = _wide(ARITHMETIC[type(cell)](cell), act, dtype, compiled)
 
-    def _pack(self, weight: Tensor | None) -> Packed | None:
-        if weight is None:
-            return None
-        kernel = (weight.shape[2], weight.shape[3])
+    def _pack(self, *weights: Tensor) -> Packed:
+        kernel = (weights[0].shape[2], weights[0].shape[3])
         if self.gathered:
-            how = gathering(self.size, kernel, weight.device, self.compiled)
+            how = gathering(self.size, kernel, weights[0].device, self.compiled)
         else:
             how = choose(self.size, kernel, self.batch)
-        return pack(weight, self.low, how)
+        return pack(weights, self.low, how)
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
         if self.pre is None:
