@@ -558,6 +558,7 @@ def test_large_batches_come_in_parts(monkeypatch):
         if not offered:
             monkeypatch.setattr(onednn, "offered", lambda like: False)
         assert_equal(results(graph, x, Fast()), wanted, 1e-4)
+        assert_equal(results(graph, x, Fast(checkpoint=True)), wanted, 1e-4)
     choose.cache_clear()
 
 

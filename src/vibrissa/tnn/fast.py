@@ -200,7 +200,7 @@ class _Run:
         if wanted and fits_rows(node):
             self.nodes[name] = RowsNode(
                 node, inputs, self.dtype, self.low, self.job.batch, self.gathered,
-                self.options.compile,
+                self.options.compile, self.options.checkpoint,
             )  # fmt: skip
         else:
             self.nodes[name] = MapsNode(node, self.low)

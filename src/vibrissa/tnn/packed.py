@@ -23,15 +23,20 @@ Algorithm: TypeAlias = "Form | Gathering | None"
 
 
 class Orders:
-    """Parts of one packed weight in the order of oneDNN's blocks, made when first used."""
+    """Parts of one packed weight in the order of oneDNN's blocks, made when first used.
 
-    def __init__(self) -> None:
+    Args:
+        wanted: make any; they need as much memory as the weight.
+    """
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.wanted = wanted
         self._made: dict[tuple[int, int], list[Tensor]] = {}
 
     def of(self, kinds: Tensor, first: int, form: Form, batch: int) -> list[Tensor] | None:
         """Each kind (in, out) of a part of a weight that begins at this input channel; none where
         that is not offered."""
-        if not onednn.offered(kinds):
+        if not (self.wanted and onednn.offered(kinds)):
             return None
         key = (first, kinds.shape[1])
         if key not in self._made:
@@ -98,7 +103,10 @@ class Packed:
 
 
 def pack(
-    weights: Tensor | Sequence[Tensor], dtype: torch.dtype | None = None, form: Algorithm = None
+    weights: Tensor | Sequence[Tensor],
+    dtype: torch.dtype | None = None,
+    form: Algorithm = None,
+    ordered: bool = True,
 ) -> Packed:
     """Prepare a convolution's weight (out, in, rows, columns) for any number of uses.
 
@@ -106,6 +114,7 @@ def pack(
         weights: the weight, or several that are laid side by side along ``in``.
         dtype: of the products; that of the weight if omitted.
         form: the algorithm; tap by tap if omitted.
+        ordered: keep it in the order of oneDNN's blocks besides, where that is faster.
     """
     weights = (weights,) if isinstance(weights, Tensor) else tuple(weights)
     collector = Collector()
@@ -115,7 +124,7 @@ def pack(
     else:
         kinds = _packed([w.detach() for w in weights], dtype, form)
     kernel = (weights[0].shape[2], weights[0].shape[3])
-    return Packed(kinds, kernel, collector, Orders(), form)  # type: ignore[arg-type]
+    return Packed(kinds, kernel, collector, Orders(ordered), form)  # type: ignore[arg-type]
 
 
 def _packed(weights: Sequence[Tensor], dtype: torch.dtype, form: Algorithm) -> Tensor:

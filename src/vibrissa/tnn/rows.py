@@ -76,6 +76,7 @@ class RowsNode:
         batch: samples of a step, by which the algorithm of convolutions is chosen.
         gathered: make each convolution one product, with fewer kernels launched.
         compiled: compile the arithmetic, and the gathering.
+        sparing: hold no weight twice.
     """
 
     batch_axis = 1
@@ -89,6 +90,7 @@ class RowsNode:
         batch: int,
         gathered: bool = False,
         compiled: bool = False,
+        sparing: bool = False,
     ) -> None:
         self.node, self.dtype, self.low = node, dtype, low or dtype
         self.lowered = low
@@ -96,6 +98,7 @@ class RowsNode:
         self.cell: Any = cell
         self.size: tuple[int, int] = (cell.in_shape[1], cell.in_shape[2])
         self.gathered, self.compiled, self.batch = gathered, compiled, batch
+        self.sparing = sparing
         self.positions = self.size[0] * self.size[1]
         self.firsts = [sum(shape[0] for shape in inputs[:k]) for k in range(len(inputs))]
         resized = any(tuple(shape[1:]) != self.size for shape in inputs)
@@ -136,7 +139,7 @@ class RowsNode:
             how = gathering(self.size, kernel, weights[0].device, self.compiled)
         else:
             how = choose(self.size, kernel, self.batch)
-        return pack(weights, self.low, how)
+        return pack(weights, self.low, how, ordered=not self.sparing)
 
     def enter(self, sources: Sequence[Sequence[Value]], batch: int) -> list[Tensor | None]:
         if self.pre is None:
