@@ -284,7 +284,7 @@ def test_noise_is_normal_and_spares_empty_places():
 def test_shifts_are_uniform_and_bring_in_nothing():
     time_axis = torch.arange(1.0, 111.0).view(1, 22, 5, 1, 1, 1)
     x = time_axis.expand(5500, 22, 5, 6, 1, 1).reshape(5500, 22, 30, 1, 1).contiguous()
-    out = TimeShift(most=5)(x, dice()).view(5500, 110, 6)
+    out = TimeShift(most=5).change(x, dice()).view(5500, 110, 6)
     found = 50 - (out[:, 54, 0] - 5)  # sample 54 holds 55 where nothing moved
     counts = torch.bincount((found + 5).long(), minlength=11)
     assert len(counts) == 11
@@ -310,9 +310,9 @@ def test_rotation_loses_nothing(angle: float):
 
 
 def test_rotation_of_a_square_is_exact():
-    square = torch.arange(1.0, 26.0).view(1, 1, 1, 5, 5).expand(2, 1, 6, 5, 5)
+    square = torch.arange(1.0, 26.0).view(1, 1, 1, 5, 5).repeat(2, 1, 6, 1, 1)
     for turns, angle in ((1, 90.0), (2, 180.0), (3, 270.0)):
-        out = GridRotation(angles_deg=(angle,))(square, dice())
+        out = GridRotation(angles_deg=(angle,)).change(square.clone(), dice())
         assert torch.equal(out, square.rot90(turns, (-2, -1)))
     x = sweeps()
     assert torch.equal(
@@ -465,15 +465,35 @@ def test_bad_configurations_are_refused(tree: Any, said: str):
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("shape", [(2, 22, 30, 35), (2, 22, 31, 5, 7)])
-def test_other_shapes_are_refused(name: str, shape: tuple[int, ...]):
-    with pytest.raises(InputError, match="not floating point"):
-        EVERY[name](torch.zeros(shape), dice())
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (torch.zeros(2, 22, 30, 35), "not floating point"),
+        (torch.zeros(2, 22, 30, 5, 7, dtype=torch.int64), "not floating point"),
+        (torch.zeros(2, 22, 31, 5, 7), r"shape = \(2, 22, 31, 5, 7\): not .*n x 6, 5, 7"),
+        (torch.zeros(2, 22, 0, 5, 7), r"n x 6, 5, 7"),
+        (torch.zeros(2, 22, 30, 5, 6), r"shape = \(2, 22, 30, 5, 6\): not .*n x 6, 5, 7"),
+        (torch.zeros(2, 22, 30, 7, 5), r"n x 6, 5, 7"),
+        (np.zeros((2, 22, 30, 5, 7)), "x = 'ndarray': not a tensor"),
+    ],
+    ids=lambda value: str(tuple(value.shape)) if hasattr(value, "shape") else "",
+)
+def test_what_is_no_model_input_is_refused(name: str, x: Any, said: str):
+    with pytest.raises(InputError, match=said) as caught:
+        EVERY[name](x, dice())
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("generator", [None, 3, np.random.default_rng(0)])
+def test_draws_want_a_generator_of_torch(name: str, generator: Any):
+    with pytest.raises(InputError, match="generator = .*give torch.Generator"):
+        EVERY[name](sweeps(2), generator)
 
 
 def test_published_turn_wants_its_canvas():
     with pytest.raises(InputError, match="even surplus"):
-        Published()(torch.zeros(1, 22, 30, 5, 6), dice())
+        Published().change(torch.zeros(1, 22, 30, 5, 6), dice())
 
 
 def test_whether_it_fits_the_input():

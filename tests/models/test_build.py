@@ -11,6 +11,7 @@ from vibrissa.models import EADConfig, attenders, build, config_of, decoders, en
 from vibrissa.models.attender import GPT, NoAttender
 from vibrissa.models.decoder import MLP, Linear
 from vibrissa.models.encoder import ConvRNN, Flatten
+from vibrissa.models.own import OwnEncoder
 from vibrissa.models.parts import SIZES
 
 
@@ -101,6 +102,11 @@ def test_state_and_attributes():
         ("flatten+gtp", "attenders = 'gtp': no such name; did you mean 'gpt'?"),
         ("flatten+none+liner", "decoders = 'liner': no such name; did you mean 'linear'?"),
         ("a+b+c+d", "4 parts"),
+        ("tinny:zhuang", "'tinny' is no size, and no module here; did you mean 'tiny:zhuang'"),
+        ("smal:zhuang+gpt", "did you mean 'small:zhuang+gpt'"),
+        ("Tiny:zhuang", "did you mean 'tiny:zhuang'"),
+        ("sl-zhuang-gtp", "model = 'sl-zhuang-gtp': no such name; did you mean 'sl-zhuang-gpt' or"),
+        ("never-heard-of", "vibrissa list zoo"),
         ("", "not a name"),
         ("flatten+none+linear@22", "the sequence has 22 steps"),
         ("flatten+none+linear@3,3", "a step stands twice"),
@@ -112,6 +118,12 @@ def test_bad_names(name, complaint):
     with pytest.raises(InputError) as caught:
         build(name, n_classes=4)
     assert complaint in str(caught.value)
+
+
+def test_a_module_may_be_called_nearly_as_a_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tinny.py").write_text("")
+    assert config_of("tinny:Own").encoder == OwnEncoder(target="tinny:Own")
 
 
 def test_bad_numbers():

@@ -945,7 +945,7 @@ def test_bad_shapes_are_refused(name):
 @pytest.mark.parametrize("name", GATED)
 def test_forms_and_shapes_go_together(name):
     refused("a vector .3,. has no positions", options(name).build, (3,))
-    refused("linear form takes vectors", options(name, kernel=0).build, (3, 4, 4))
+    refused("kernel = 0: none and 0 mean the linear form", options(name, kernel=0).build, (3, 4, 4))
 
 
 def test_widths_that_cannot_be():

@@ -184,6 +184,7 @@ def saved(tmp_path):
     graph = chain("a", "V1.L4")
     graph.save(tmp_path / "graph.pt")
     content = torch.load(tmp_path / "graph.pt", weights_only=True)
+    del content["sha256"]  # as in files of earlier versions
     return content, (tmp_path / "graph.pt").read_bytes()
 
 
@@ -232,7 +233,53 @@ def test_files_cut_short_are_refused(tmp_path, kept):
     _, whole = saved(tmp_path)
     path = tmp_path / "bad.pt"
     path.write_bytes(whole[: int(kept * len(whole))])
-    refused(lambda: TemporalGraph.load(path), "bad.pt", "damaged")
+    refused(lambda: TemporalGraph.load(path), "bad.pt", "damaged", "cut short")
+
+
+def test_no_changed_byte_changes_what_is_read(tmp_path):
+    graph = chain("a", "V1.L4")
+    graph.save(tmp_path / "graph.pt")
+    graph.init_state(2).save(tmp_path / "state.pt")
+    texts: list[str] = []
+    for name in ("graph.pt", "state.pt"):
+        whole = (tmp_path / name).read_bytes()
+        path = tmp_path / f"bad_{name}"
+        for place in range(0, len(whole), len(whole) // 60):
+            changed = bytearray(whole)
+            changed[place] ^= 0x40
+            path.write_bytes(changed)
+            try:
+                if name == "graph.pt":
+                    found = TemporalGraph.load(path)
+                    assert found.config_dict() == graph.config_dict()
+                    got, want = found.state_dict(), graph.state_dict()
+                else:
+                    found = GraphState.load(path, graph)
+                    assert found.step == 0
+                    got, want = found.tensors(), graph.init_state(2).tensors()
+            except InputError as error:
+                texts.append(str(error))
+            else:
+                assert all(torch.equal(got[key], want[key]) for key in want)
+    assert len(texts) > 40
+    assert all(text.startswith(str(tmp_path)) and "Errno" not in text for text in texts)
+
+
+def test_content_that_is_not_what_was_written_is_refused(tmp_path):
+    """A file with sound checksums: only the digest can tell."""
+    graph = chain("a", "V1.L4")
+    path = tmp_path / "graph.pt"
+    graph.save(path)
+    content = torch.load(path, weights_only=True)
+    first = next(iter(content["state"]))
+    content["state"][first].view(-1)[0] += 1.0
+    torch.save(content, path)
+    refused(lambda: TemporalGraph.load(path), "graph.pt", "not what was written")
+    del content["sha256"]  # earlier versions wrote none
+    torch.save(content, path)
+    assert torch.equal(TemporalGraph.load(path).state_dict()[first], content["state"][first])
+    graph.save(path)
+    assert all(p.is_meta for p in TemporalGraph.load(path, map_location="meta").parameters())
 
 
 def test_files_with_the_wrong_content_are_refused(tmp_path):
@@ -289,6 +336,7 @@ def test_states_of_other_graphs_and_other_files_are_refused(tmp_path):
     graph.save(tmp_path / "graph.pt")
     refused(lambda: GraphState.load(tmp_path / "graph.pt", graph), "graph.pt", "not a saved state")
     content = torch.load(path, weights_only=True)
+    del content["sha256"]
     torch.save({**content, "step": "four"}, path)
     refused(lambda: GraphState.load(path, graph), "state.pt", "step")
     path.write_bytes(path.read_bytes()[:300])

@@ -487,6 +487,8 @@ def test_autocast(movie):
         ({"lengths": [1, 2]}, ["lengths", "one per sample"]),
         ({"lengths": [1, 2, 7]}, ["lengths", "1 to 6"]),
         ({"gate": {"in": InputGate(shown=1)}}, ["gate", "Known: input"]),
+        ({"state": "st.pt"}, ["state = 'st.pt'", "GraphState.load"]),
+        ({"state": {"a": torch.zeros(3)}}, ["state = 'dict'", "not a state of a graph"]),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(graph, movie, options, words):

@@ -1,10 +1,13 @@
 """Configurations to and from plain trees; recipes; where two configurations differ."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from vibrissa.core.errors import InputError
 from vibrissa.models import EADConfig, config_of
+from vibrissa.models.encoder import Flatten
 from vibrissa.models.published import zoo
 from vibrissa.objectives import objectives
 from vibrissa.train import config_from_file, config_from_tree, recipe, recipe_names
@@ -83,6 +86,12 @@ def test_changes_by_place():
         "epochs": 2,
     }  # fmt: skip
     assert tree == {"optimiser": "sgd", "data": {"split": "a"}}
+    changed = with_changes({"model": "tiny:flatten+gpt"}, {"model.encoder.width": 5}, "options")
+    config = config_from_tree(changed).model_config
+    assert config == replace(config_of("tiny:flatten+gpt"), encoder=Flatten(width=5))
+    changed = with_changes({"model": "tiny:flatten"}, {"model.encoder.width": "abc"}, "options")
+    with pytest.raises(InputError, match=r"options: model\.encoder: width = 'abc': not a whole"):
+        config_from_tree(changed, "options")
     with pytest.raises(InputError, match="options: epochs.x = 1: epochs has no entries"):
         with_changes({"epochs": 3}, {"epochs.x": 1}, "options")
 

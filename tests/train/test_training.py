@@ -1,6 +1,7 @@
 """One training after another: gradients in parts, precision, clipping, what is not finite."""
 
 import random
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from vibrissa.core.errors import InputError
-from vibrissa.data import DataModule, LoaderConfig
+from vibrissa.data import ByObject, DataModule, LoaderConfig, Split, SweepStore
 from vibrissa.models import build
 from vibrissa.objectives import bootstrap_over_groups, wilson
 from vibrissa.train import RunOptions, config_from_tree, load_run, read_metrics, train
@@ -17,7 +18,7 @@ from vibrissa.train.folder import read_result
 from vibrissa.train.learner import Learner
 from vibrissa.train.loop import Loop
 from vibrissa.train.monitoring import Monitor
-from vibrissa.train.preparing import make_learner
+from vibrissa.train.preparing import check_config, make_learner
 
 QUIET = RunOptions(quiet=True, threads=1, accelerator="cpu")
 TREE = {
@@ -305,8 +306,15 @@ def test_a_damaged_checkpoint_is_refused(store, plain, tmp_path, how):
         damaged(folder / "checkpoints" / f"{name}.pt", how)
     with pytest.raises(InputError, match=r"best\.pt: not a checkpoint as it was written"):
         load_run(folder)
-    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint as it was written"):
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint as .*; delete it to begin"):
         train(config_from_tree(TREE), store, folder, options=QUIET)
+    (folder / "checkpoints" / "last.pt").unlink()  # as it was told
+    assert train(config_from_tree(TREE), store, folder, options=QUIET).status == "finished"
+    for name in ("last", "best"):
+        new, old = weights(folder, name), weights(plain.folder, name)
+        assert all(torch.equal(new[key], old[key]) for key in old)
+    for name in ("metrics.csv", "result.json"):
+        assert (folder / name).read_bytes() == (plain.folder / name).read_bytes()
 
 
 def test_a_checkpoint_of_another_model_is_refused(store, plain, tmp_path):
@@ -353,12 +361,58 @@ def test_a_pickle_is_not_read(plain, tmp_path):
         ({"data": {"split": "by_moon"}}, "split = 'by_moon'"),
         ({"model": "tiny:flatten+none+none"}, "it has no decoder"),
         ({"monitor": "beauty"}, "monitor = 'beauty': no such name"),
+        (
+            {"objective": {"type": "simclr", "augmentation": "tactile_world"}},
+            "augmentation MirrorLeftRight.frame = 'world': the loads are in the base frame",
+        ),
+        (
+            {
+                "objective": {"type": "supervised", "augmentation": "tactile"},
+                "data": {"preprocessing": {"normalise": "standard"}},
+            },
+            "normalise = 'standard': .* needs no load to be zero",
+        ),
+        (
+            {"objective": "simclr", "data": {"batch_size": 1}},
+            "batch_size = 1: simclr learns from comparing sweeps of a batch; give 2 or more",
+        ),
+        (
+            {"objective": "simsiam", "data": {"batch_size": 4}, "accumulate": 3},
+            "batch_size = 4: simsiam .* a batch in 3 parts; give 6 or more",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_and_binds_nobody(store, tmp_path, change, text):
     with pytest.raises(InputError, match=text):
         train(config_from_tree(TREE | change), store, tmp_path / "run", options=QUIET)
     assert read_result(tmp_path / "run") is None
+
+
+@pytest.mark.parametrize("objective", ["autoencoder", "instance_discrimination"])
+def test_objectives_that_compare_nothing_within_a_batch_take_single_sweeps(objective):
+    check_config(config_from_tree({"objective": objective, "data": {"batch_size": 1}}))
+
+
+@pytest.mark.parametrize("monitor", ["val_acc", "top1", "probe_top1"])
+def test_without_a_validation_part_there_is_nothing_to_monitor(store, tmp_path, monitor):
+    whole = shutil.copytree(store.path, tmp_path / "data")
+    split = Split.make("two_parts", ByObject(fractions=(0.8, 0.0, 0.2)), store.table)
+    SweepStore.open(whole).save_split(split)
+    change = {"monitor": monitor, "data": {"split": "two_parts", "batch_size": 24}}
+    with pytest.raises(InputError, match="the split two_parts has no validation part"):
+        train(config_from_tree(TREE | change), whole, tmp_path / "run", options=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_no_data_set(tmp_path):
+    (tmp_path / "h.py").touch()
+    with pytest.raises(InputError, match=r"data = '.*h\.py': a file, and a data set is a folder"):
+        train(config_from_tree(TREE), tmp_path / "h.py", tmp_path / "run", options=QUIET)
+
+
+def test_what_has_ended_is_told_without_lightning(store, plain, monkeypatch):
+    monkeypatch.setattr("vibrissa.train.training.require_extra", lambda *_: pytest.fail("slow"))
+    assert train(config_from_tree(TREE), store, plain.folder, options=QUIET).repeated
 
 
 def test_a_folder_with_other_things_is_refused(store, tmp_path):

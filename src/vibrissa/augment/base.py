@@ -29,7 +29,8 @@ class Augmentation(ABC):
     Called with ``x`` (batch, step, sub-frame x channel, row, column), floating point, and a
     generator from which all draws come, it returns a tensor of the same shape, dtype and device
     and leaves ``x`` as it was. Draws are made per sample unless a class says otherwise. Equal
-    input and equal state of the generator give equal output.
+    input and equal state of the generator give equal output. Values are not looked at: what is
+    not a number stays so.
 
     A subclass implements :meth:`change`.
     """
@@ -38,9 +39,9 @@ class Augmentation(ABC):
         """The changed batch.
 
         Raises:
-            InputError: ``x`` is no model input.
+            InputError: ``x`` is no model input, or ``generator`` no generator.
         """
-        check_input(x)
+        check_input(x, generator)
         return self.change(x.clone(memory_format=torch.contiguous_format), generator)
 
     @abstractmethod
@@ -58,23 +59,36 @@ class Identity(Augmentation):
     """No change; returns the very tensor it was given."""
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        check_input(x)
+        check_input(x, generator)
         return x
 
     def change(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return x
 
 
-def check_input(x: Tensor) -> None:
-    """Refuse what is no model input.
+def check_input(x: object, generator: object) -> None:
+    """Refuse what is no model input, and what gives no draws.
 
     Raises:
-        InputError: not floating point (batch, step, n x 6, row, column).
+        InputError: not a floating point tensor (batch, step, n x 6, 5, 7), or no generator.
     """
-    if x.ndim != 5 or x.shape[2] % N_CHANNELS or not x.is_floating_point():
+    if not isinstance(x, Tensor):
+        raise refuse("x", type(x).__name__, "not a tensor", "convert it with torch.as_tensor")
+    shape = tuple(x.shape)
+    if len(shape) != 5 or not x.is_floating_point():
         raise refuse(
-            "x", (tuple(x.shape), x.dtype), "not floating point (batch, step, n x 6, row, column)",
+            "x", (shape, x.dtype), "not floating point (batch, step, n x 6, row, column)",
             "make it with Preprocessing",
+        )  # fmt: skip
+    if shape[2] % N_CHANNELS or not shape[2] or shape[3:] != GRID_SHAPE:
+        raise refuse(
+            "x: shape", shape, f"not (batch, step, n x {N_CHANNELS}, {GRID_SHAPE[0]}, "
+            f"{GRID_SHAPE[1]}), the grid of whiskers", "make it with Preprocessing",
+        )  # fmt: skip
+    if not isinstance(generator, torch.Generator):
+        raise refuse(
+            "generator", type(generator).__name__, "draws come from a generator alone",
+            "give torch.Generator().manual_seed(seed)",
         )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ class Compose(Augmentation):
         object.__setattr__(self, "parts", tuple(make_augmentation(part) for part in parts))
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        check_input(x)
+        check_input(x, generator)
         if all(isinstance(part, Identity) for part in self.parts):
             return x
         return super().__call__(x, generator)

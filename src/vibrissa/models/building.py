@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,10 +73,14 @@ def config_of(model: str | EADConfig) -> EADConfig:
         return model
     if not isinstance(model, str) or not model.strip():
         raise refuse("model", model, "not a name", "give one, for instance inter_ln+gpt+linear")
-    from vibrissa.models.published import zoo
+    from vibrissa.models.published import refuse_unpublished, zoo
 
-    if model.strip() in zoo():
-        return zoo()[model.strip()].model
+    text = model.strip()
+    if text in zoo():
+        return zoo()[text].model
+    # Names of parts have no hyphen; files and modules have a colon.
+    if "-" in text and not set("+:@") & set(text) and text not in encoders:
+        raise refuse_unpublished("model", text)
     size, text = _size(model.strip())
     parts = [part.strip() for part in text.split("+")]
     if len(parts) > 3:
@@ -118,7 +125,23 @@ def _named(registry: Any, part: PartConfig, size: str) -> str:
 
 def _size(model: str) -> tuple[str, str]:
     head, colon, rest = model.partition(":")
-    return (head, rest) if colon and head in SIZES else ("published", model)
+    if colon and head in SIZES:
+        return head, rest
+    near = get_close_matches(head.lower(), SIZES, n=1, cutoff=0.6) if colon else []
+    if near and not _is_module(head):
+        raise refuse(
+            "model", model, f"{head!r} is no size, and no module here",
+            f"did you mean {near[0] + ':' + rest!r}",
+        )  # fmt: skip
+    return "published", model
+
+
+def _is_module(name: str) -> bool:
+    """Whether a module of this name is here or installed; nothing is imported."""
+    if not name.isidentifier():
+        return True  # a path or a module in a package, for others to find
+    here = Path.cwd() / name
+    return here.is_dir() or here.with_suffix(".py").is_file() or find_spec(name) is not None
 
 
 def _part(registry: Any, name: str, size: str, own: Any) -> Any:

@@ -58,6 +58,9 @@ class ObjectiveConfig(ABC):
             :func:`vibrissa.augment.make_augmentation`.
     """
 
+    least_batch: ClassVar[int] = 1
+    """Sweeps that it must see together, to have anything to learn from."""
+
     augmentation: Augmentation = field(
         default_factory=lambda: make_augmentation("tactile"), metadata={TREE_TYPE: Any}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,8 @@ class SimCLRConfig(ObjectiveConfig):
         temperature: T of the loss.
         pool: which features: those of the ``last`` step (published) or the ``mean`` over steps.
     """
+
+    least_batch: ClassVar[int] = 2
 
     hidden: int = 2048
     dimension: int = 128

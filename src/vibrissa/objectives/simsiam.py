@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class SimSiamConfig(ObjectiveConfig):
         hidden: of the predictor.
         pool: which features: those of the ``last`` step (published) or the ``mean`` over steps.
     """
+
+    least_batch: ClassVar[int] = 2
 
     dimension: int = 2048
     hidden: int = 512

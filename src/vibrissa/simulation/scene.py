@@ -149,7 +149,8 @@ class SolverConfig:
         creep_speed_mm_per_s: below this slip speed friction falls off linearly to zero.
         grid_spacing_mm: cell of the signed-distance grid.
         rest_moment_uN_mm: a free whisker whose joint loads are all below this is put to rest.
-        skip: leave out steps that cannot change anything; results are the same to rounding.
+        skip: whether steps that cannot change anything are left out (faster) or computed as well;
+            results are the same to rounding.
         precision: floating-point type of the kernel.
         device: ``cpu`` or ``cuda``, ``cuda:0`` ...
         threads: CPU threads; None for all cores.

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from vibrissa.core.errors import InputError, refuse_unknown
-from vibrissa.core.files import atomic_path
 from vibrissa.tnn.cells import Context
+from vibrissa.tnn.files import read_tensors, write_tensors
 from vibrissa.tnn.harbor import Shape, combine
-from vibrissa.tnn.job import GraphState, read_tensors
+from vibrissa.tnn.job import GraphState
 from vibrissa.tnn.shapes import NodeShapes, feedforward_inputs, infer_shapes
 from vibrissa.tnn.spec import GraphSpec, Node
 from vibrissa.tnn.unrolling import unroll
@@ -242,8 +242,7 @@ class TemporalGraph(nn.Module):
             "config": json.dumps(self.config_dict(), sort_keys=True),
             "state": self.state_dict(),
         }
-        with atomic_path(path) as partial:
-            torch.save(content, partial)
+        write_tensors(path, content)
 
     @classmethod
     def load(cls, path: Path | str, *, map_location: Any = None) -> TemporalGraph:
@@ -254,7 +253,7 @@ class TemporalGraph(nn.Module):
             map_location: where to put the tensors, as for ``torch.load``.
 
         Raises:
-            InputError: no such file, or not one of a temporal graph.
+            InputError: no such file, not one of a temporal graph, or a damaged one.
         """
         content = read_tensors(path, FORMAT, "temporal graph", map_location)
         config, state = content.get("config"), content.get("state")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vibrissa.core.errors import InputError, refuse
-from vibrissa.core.files import atomic_path
 from vibrissa.core.registry import Registry
+from vibrissa.tnn.files import read_tensors, write_tensors
 from vibrissa.tnn.order import Timing
 
 if TYPE_CHECKING:
@@ -138,8 +138,7 @@ class GraphState:
         Raises:
             OutputError: it cannot be written.
         """
-        with atomic_path(path) as partial:
-            torch.save({"format": STATE, "step": self.step, "tensors": self.tensors()}, partial)
+        write_tensors(path, {"format": STATE, "step": self.step, "tensors": self.tensors()})
 
     @classmethod
     def load(
@@ -153,7 +152,7 @@ class GraphState:
             map_location: where to put the tensors, as for ``torch.load``.
 
         Raises:
-            InputError: no such file, not a state, or one of another graph.
+            InputError: no such file, not a state, a damaged one, or one of another graph.
         """
         content = read_tensors(path, STATE, "state of a temporal graph", map_location)
         step, tensors = content.get("step"), content.get("tensors")
@@ -170,36 +169,6 @@ class GraphState:
             outputs={name: change(y) for name, y in self.outputs.items()},
             cells={name: map_state(change, s) for name, s in self.cells.items()},
         )
-
-
-def read_tensors(
-    path: Path | str, form: str, what: str, map_location: Any = None
-) -> dict[str, Any]:
-    """Read a file of tensors, numbers and text that ``torch.save`` wrote.
-
-    Args:
-        path: the file.
-        form: what its entry ``format`` must be.
-        what: what to call it in an error.
-        map_location: where to put the tensors, as for ``torch.load``.
-
-    Raises:
-        InputError: no such file, a broken one, or one of another form.
-    """
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; check the path.") from error
-    except Exception as error:  # torch raises many kinds for files that are not its own
-        why = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
-        raise InputError(
-            f"{path}: not a saved {what}, or a damaged one ({why}); give a file that save() wrote."
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != form:
-        raise InputError(
-            f"{path}: not a saved {what} of this version ({form}); give a file that save() wrote."
-        )
-    return content
 
 
 def map_state(change: Callable[..., Tensor], *states: Any) -> Any:

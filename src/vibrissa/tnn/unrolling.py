@@ -232,7 +232,13 @@ def _check_values(graph: TemporalGraph, name: str, values: Tensor, check_finite:
         )
 
 
-def _check_state(graph: TemporalGraph, state: GraphState, batch: int, like: Tensor) -> None:
+def _check_state(graph: TemporalGraph, state: object, batch: int, like: Tensor) -> None:
+    if not isinstance(state, GraphState):
+        raise refuse(
+            "state", state if isinstance(state, str) else type(state).__name__,
+            "not a state of a graph",
+            "give the state of an unrolling, or one that GraphState.load read from a file",
+        )  # fmt: skip
     wanted, found = graph.init_state(1, device="meta").tensors(), state.tensors()
     odd = sorted(set(wanted) ^ set(found))
     if odd:

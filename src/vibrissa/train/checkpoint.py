@@ -57,8 +57,16 @@ def save_checkpoint(
     return path
 
 
-def read_checkpoint(path: Path | str) -> dict[str, Any]:
+def read_checkpoint(
+    path: Path | str,
+    remedy: str = "copy the run again from where it came, read the other one of best.pt and "
+    "last.pt (load_run takes which), or train again with another --out",
+) -> dict[str, Any]:
     """What :func:`save_checkpoint` wrote, tensors on the CPU; JSON texts are read.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is damaged.
 
     Raises:
         InputError: no such file, not a checkpoint, cut short, or any byte of it changed.
@@ -67,8 +75,7 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     if not source.is_file():
         raise refuse("checkpoint", str(source), "there is no such file", "check the run folder")
     damaged = InputError(
-        f"{source}: not a checkpoint as it was written (cut short or changed); "
-        "use the other one of best.pt and last.pt, or train again."
+        f"{source}: not a checkpoint as it was written (cut short or changed); {remedy}."
     )
     try:
         with zipfile.ZipFile(source) as archive:

@@ -213,10 +213,11 @@ def with_changes(
 ) -> dict[str, Any]:
     """A tree with entries set by their place, for instance ``{"optimiser.lr": 0.1}``.
 
-    Where a member stands as its bare name, options are set beside it.
+    Where a member stands as its bare name, options are set beside it; where a model does, those
+    of its parts.
 
     Raises:
-        InputError: a place runs through something that has no entries.
+        InputError: a model is unknown, or a place runs through something that has no entries.
     """
     changed = dict(tree)
     for place, value in changes.items():
@@ -224,6 +225,8 @@ def with_changes(
         node = changed
         for step in path:
             inner = node.get(step, {})
+            if node is changed and step == "model" and isinstance(inner, str):
+                inner = config_of(inner).to_tree()
             inner = {"type": inner} if isinstance(inner, str) else inner
             if not isinstance(inner, Mapping):
                 raise refuse(

@@ -138,6 +138,12 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether a run was begun there; what was refused before its first checkpoint binds nobody."""
+    trained = (folder / CHECKPOINTS).is_dir() or (folder / RESULT).is_file()
+    return (folder / MANIFEST).is_file() and trained
+
+
 def claim(folder: Path, manifest: Manifest) -> bool:
     """Make the folder that of a run, or see that it is already.
 
@@ -150,9 +156,7 @@ def claim(folder: Path, manifest: Manifest) -> bool:
         OutputError: it cannot be written.
     """
     path = folder / MANIFEST
-    # What was refused before its first checkpoint binds nobody.
-    trained = (folder / CHECKPOINTS).is_dir() or (folder / RESULT).is_file()
-    if path.is_file() and trained:
+    if has_begun(folder):
         known = read_manifest(folder)
         _compare(folder, known, manifest)
         return True

@@ -135,7 +135,9 @@ class Loop:
         Raises:
             InputError: it is damaged, of another model or of other data.
         """
-        state = read_checkpoint(path)
+        state = read_checkpoint(
+            path, "delete it to begin this training anew, or choose another --out"
+        )
         load_weights(self.learner.model, state["model"], path)
         load_weights(self.learner.objective, state["objective"], path)
         self.optimiser.load_state_dict(state["optimiser"])

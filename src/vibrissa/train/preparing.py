@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from vibrissa.augment import check_fits
 from vibrissa.core.errors import refuse
 from vibrissa.core.manifest import to_tree
 from vibrissa.data.cache import CachePolicy
 from vibrissa.data.datamodule import DataModule, LoaderConfig
 from vibrissa.data.store import SweepStore
 from vibrissa.models import build
-from vibrissa.objectives import SupervisedConfig
+from vibrissa.objectives import SupervisedConfig, objectives
 from vibrissa.train.config import TrainConfig
 from vibrissa.train.folder import load_run
 from vibrissa.train.learner import Learner
@@ -80,12 +81,50 @@ def make_data(
     )  # fmt: skip
 
 
+def check_config(config: TrainConfig) -> None:
+    """Refuse what would train without an error, and not what was meant.
+
+    Raises:
+        InputError: an augmentation that is not physical for this input, or batches in which an
+            objective has nothing to compare.
+    """
+    check_fits(config.objective.augmentation, config.data.preprocessing)
+    least, size = config.objective.least_batch, config.data.batch_size // config.accumulate
+    if size < least:
+        name = objectives.name_of(config.objective)
+        parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+        raise refuse(
+            "batch_size", config.data.batch_size,
+            f"{name} learns from comparing sweeps of a batch{parts}",
+            f"give {least * config.accumulate} or more",
+        )  # fmt: skip
+
+
+def check_folder(store: SweepStore | Path | str) -> None:
+    """Refuse a file where a data set is a folder.
+
+    Raises:
+        InputError: it is a file.
+    """
+    if isinstance(store, Path | str) and Path(store).is_file():
+        raise refuse(
+            "data", str(store), "a file, and a data set is a folder",
+            "give the folder that vibrissa dataset build wrote",
+        )  # fmt: skip
+
+
 def check_data(config: TrainConfig, data: DataModule) -> None:
     """Refuse data that a configuration does not fit.
 
     Raises:
-        InputError: another number of classes, or classes that are tested and not trained.
+        InputError: another number of classes, classes that are tested and not trained, or a
+            metric to monitor and no validation part.
     """
+    if config.monitor is not None and "validate" not in data.parts:
+        raise refuse(
+            "monitor", config.monitor, f"the split {data.split.name} has no validation part, on "
+            "which metrics are measured", "leave it out, or choose another split",
+        )  # fmt: skip
     if config.n_classes is not None and config.n_classes != data.n_classes:
         raise refuse(
             "n_classes", config.n_classes, f"the store {data.store.path} has {data.n_classes}",

@@ -26,13 +26,22 @@ from vibrissa.train.folder import (
     RECIPE,
     WHAT,
     claim,
+    has_begun,
     read_result,
     write_result,
 )
 from vibrissa.train.interruption import stop_wishes
 from vibrissa.train.loop import LAST, Loop, own_random_state
 from vibrissa.train.losing import NonFiniteError, memory_advice, save_batch
-from vibrissa.train.preparing import RunOptions, card_of, check_data, make_data, make_learner
+from vibrissa.train.preparing import (
+    RunOptions,
+    card_of,
+    check_config,
+    check_data,
+    check_folder,
+    make_data,
+    make_learner,
+)
 from vibrissa.train.recording import Recorder, check_trackers
 from vibrissa.train.summary import summary
 from vibrissa.train.sync_batch_norm import check_batch, synchronise_batch_norms
@@ -89,18 +98,22 @@ def train(
         MissingExtraError: Lightning or a tracker is not installed.
     """
     settings = options or RunOptions()
+    check_config(config)
+    check_folder(store)
     data = make_data(config, store, settings, rank=0, world_size=1)
     check_data(config, data)
     if settings.devices * settings.nodes > 1:
         check_batch(config.data.batch_size, settings.devices * settings.nodes)
-    require_extra("lightning", "train", "training")
-    check_trackers(settings.track)
     folder = Path(out)
     manifest = _manifest(config, data)
+    if has_begun(folder):
+        claim(folder, manifest)
+        known = read_result(folder)
+        if known is not None and known["status"] != "stopped":
+            return _result(folder, known, repeated=True)
+    require_extra("lightning", "train", "training")  # takes seconds, so not before it is needed
+    check_trackers(settings.track)
     begun = claim(folder, manifest)
-    known = read_result(folder)
-    if begun and known is not None and known["status"] != "stopped":
-        return _result(folder, known, repeated=True)
     if not begun:
         _write_recipe(folder, config)
     data.normalisation  # noqa: B018  (measured once, and kept, before processes start)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any, Final
 
 from vibrissa.core.config import from_tree, read_yaml
-from vibrissa.core.errors import refuse_unknown
+from vibrissa.core.errors import InputError
 from vibrissa.models.building import config_of
 from vibrissa.models.ead import EADConfig
 
@@ -207,4 +208,17 @@ def published_model(name: str) -> ZooEntry:
     for entry in entries.values():
         if entry.run == raw:
             return entry
-    raise refuse_unknown("published model", name, entries)
+    raise refuse_unpublished("published model", name)
+
+
+def refuse_unpublished(field: str, name: str) -> InputError:
+    """Build the error for a name that is not in the zoo; the caller raises it.
+
+    Returns:
+        An error that names the nearest three, and says where all are listed.
+    """
+    near = get_close_matches(name.lower(), list(zoo()), n=3, cutoff=0.5)
+    guess = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return InputError(
+        f"{field} = {name!r}: no such name; {guess}All are listed by: vibrissa list zoo."
+    )

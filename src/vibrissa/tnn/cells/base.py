@@ -98,6 +98,7 @@ class ConvCellConfig(CellConfig, ABC):
 
     def __post_init__(self) -> None:
         if self.linear:
+            object.__setattr__(self, "_given_kernel", self.kernel)  # for what is said of it
             object.__setattr__(self, "kernel", None)
         else:
             pair("kernel", self.kernel, 1)
@@ -133,7 +134,8 @@ class ConvCellConfig(CellConfig, ABC):
         shape = check_shape(cells.name_of(self), in_shape)
         if self.linear and len(shape) == 3:
             raise refuse(
-                "kernel", None, f"the linear form takes vectors, this input is {shape}",
+                "kernel", getattr(self, "_given_kernel", None),
+                f"none and 0 mean the linear form, which takes vectors, and this input is {shape}",
                 "give a kernel, 1 for one matrix product per position",
             )  # fmt: skip
         if not self.linear and len(shape) == 1:
