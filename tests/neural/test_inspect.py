@@ -1,13 +1,14 @@
 """Inspection: what is odd is said, a shifted clock loudly."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vibrissa.core.errors import InputError
-from vibrissa.neural.clock import check_clock, silences
+from vibrissa.neural.clock import _rise_by_lag, check_clock, silences
 from vibrissa.neural.inspecting import describe_inspections, inspect_recordings
 from vibrissa.neural.inspecting_figures import draw_inspections
 from vibrissa.neural.selecting import TrialRules, session_of
@@ -66,6 +67,61 @@ def test_a_shift_is_found_and_measured(shift):
 def test_a_file_with_a_wrong_clock_is_found():
     check = check_clock(one(1, clock_shift_s=2.5))
     assert (check.status, round(check.shift_s, 1)) == ("shifted", 2.5)
+
+
+@pytest.mark.parametrize("far", [[-1e9], [1e9], [-1e300, 1e300]])
+def test_spikes_far_off_cost_nothing_and_are_told(far):
+    """Bins between the first spike and the last would take terabytes."""
+    raw = one()
+    first = np.sort(np.append(raw.spike_times[0], far))
+    odd = replace(raw, spike_times=(first, *raw.spike_times[1:]))
+    tracemalloc.start()
+    check = check_clock(odd)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e8
+    assert check.status == "ok"
+    assert check.z == pytest.approx(check_clock(raw).z, rel=0.01)
+    warnings = session_of(odd).warnings
+    assert any("an hour away from all trials" in text for text in warnings)
+    assert not any("an hour away" in text for text in session_of(raw).warnings)
+
+
+def test_contacts_far_off_cost_nothing():
+    raw = one()
+    spans = np.concatenate([raw.contacts["C2"], [[1e9, 1e9 + 0.01]]])
+    odd = replace(raw, contacts={**raw.contacts, "C2": spans}, coverage=None)
+    assert check_clock(odd).status == "ok"
+
+
+def test_the_rise_by_lag_is_that_of_a_loop():
+    """Pieces of the recording add up to what all pairs of spikes and contacts give."""
+    rng = np.random.default_rng(4)
+    onsets, spikes = np.sort(rng.uniform(0, 1900, 300)), np.sort(rng.uniform(0, 1900, 9000))
+    spikes = np.sort(np.concatenate([spikes, onsets + 33.0175]))
+    lags, rise = _rise_by_lag(spikes, onsets)
+    apart = (spikes[None, :] - onsets[:, None]).ravel()
+    for at in (-71.0, 0.0, 33.0, 50.0):
+        # Spikes in 25 ms at the lag, less those of the 125 ms around it; bins blur by 5 ms.
+        inside = np.count_nonzero((apart >= at + 0.005) & (apart < at + 0.035))
+        near = np.count_nonzero(np.abs(apart - at) < 0.0775) - inside
+        found = rise[np.argmin(np.abs(lags - at))]
+        assert found == pytest.approx(inside - near / 5, abs=25)
+    assert lags[np.argmax(rise)] == pytest.approx(33.0, abs=0.015)
+    assert rise.max() > 250
+
+
+def test_spikes_in_milliseconds_are_told(tmp_path):
+    pytest.importorskip("pynwb")
+    from vibrissa.neural.synth_nwb import write_recordings
+
+    (made,) = synth_recordings(CONFIG, 0)
+    late = tuple(1e3 * times for times in made.raw.spike_times)
+    write_recordings(tmp_path, [replace(made, raw=replace(made.raw, spike_times=late))])
+    (found,) = inspect_recordings(tmp_path)
+    assert not found.usable
+    assert "no spike lies within the trials" in found.problem
+    assert "not in seconds" in found.problem
 
 
 def test_units_that_do_not_feel_contacts_are_not_called_shifted():

@@ -257,3 +257,14 @@ def test_what_makes_no_sense_is_refused(changed, given, text):
         synth_truth(SynthConfig(**changed), 0, **given)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rdm_is_undefined_where_rates_do_not_differ():
+    """Equal rates in all units have no correlation; with tuning, one unit has none either."""
+    flat = SynthConfig(animals=1, sessions=1, units=8, tuning=0.0, rate_spread=0.0,
+                       inhibitory_fraction=0.0)  # fmt: skip
+    for config in (flat, SynthConfig(animals=1, sessions=1, units=1)):
+        truth = synth_truth(config, 0)
+        assert np.isnan(truth.rdm()).all()
+    pair = synth_truth(SynthConfig(animals=1, sessions=1, units=2), 0).rdm()
+    np.testing.assert_allclose(np.minimum(abs(pair), abs(pair - 2)), 0, atol=1e-9)

@@ -29,10 +29,10 @@ class ActivationsConfig:
             STORE or STORE:QUERY as in "data:label == 'cup'"; or a file of sweeps, NAME.sweep.h5.
         out: the file to write.
         layers: names of layers, see --list; all by default. What the network is shown comes with
-            them as layer input, unless --no-input.
+            them as layer input; --no-input leaves it out.
         steps: time steps to keep, from 0; all by default.
         reduce: over the steps kept, from each layer's first input on.
-        input: keep what the network is shown as layer input.
+        input: what the network is shown is kept as layer input; --no-input leaves it out.
         which: weights of the best epoch or of the last.
         untrained: random weights instead of trained ones, the control.
         seed: of random weights, and of networks that draw numbers.

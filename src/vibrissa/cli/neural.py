@@ -44,7 +44,7 @@ class InspectConfig:
 
 
 def run_inspect(config: InspectConfig) -> int:
-    """Describe every file; exit status 1 if one cannot be read or its clock is shifted."""
+    """Describe every file; exit status 1 if one cannot be used, 2 if none can."""
     from vibrissa.neural.inspecting import describe_inspections, inspect_recordings
 
     found = inspect_recordings(
@@ -65,8 +65,8 @@ def run_inspect(config: InspectConfig) -> int:
 
         save_figure(draw_inspections(found), config.figure)
         say(f"figure: {config.figure}")
-    bad = [o for o in found if o.raw is None or (o.clock and o.clock.status == "shifted")]
-    return 1 if bad else 0
+    usable = sum(one.usable for one in found)
+    return 0 if usable == len(found) else 1 if usable else 2
 
 
 @dataclass(frozen=True, kw_only=True)

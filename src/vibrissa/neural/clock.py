@@ -23,6 +23,9 @@ _FEWEST_SPIKES: Final = 200
 _CLEAR_Z: Final = 5.0
 """A rise so many standard deviations above what other lags give counts."""
 _FARTHEST_S: Final = 120.0
+_PIECE_S: Final = 600.0
+"""Contacts are looked at in pieces so long, so that times far off cost nothing."""
+_FAR_S: Final = 3600.0
 _WHISK_S: Final = 0.15
 _SILENT_S: Final = 4.0
 _SILENT_EXPECTED: Final = 40.0
@@ -141,6 +144,39 @@ def silences(raw: RawSession) -> np.ndarray:
     return np.array(found).reshape(-1, 2)
 
 
+def misplaced_spikes(raw: RawSession, start: str, stop: str) -> tuple[bool, str]:
+    """Whether spikes and trials can be of one clock at all: do they lie at the same times?
+
+    Args:
+        raw: the recording.
+        start, stop: columns of the start and end of a trial.
+
+    Returns:
+        Whether no spike lies between the first start and the last stop; and a sentence about
+        that, or about spikes an hour and more away from all trials, or ``""``.
+    """
+    columns = [raw.trials[name] for name in (start, stop) if name in raw.trials]
+    times = np.concatenate([[], *(c.astype(float) for c in columns if c.dtype.kind in "fiu")])
+    times, spikes = times[np.isfinite(times)], raw.population()
+    if not len(spikes) or not len(times):
+        return False, ""
+    low, high = float(times.min()), float(times.max())
+    inside = np.searchsorted(spikes, high, side="right") - np.searchsorted(spikes, low)
+    if not inside:
+        return True, (
+            f"no spike lies within the trials (spikes from {spikes[0]:g} to {spikes[-1]:g} s, "
+            f"trials from {low:g} to {high:g} s): times are not in seconds, or not on one clock"
+        )
+    far = spikes[(spikes < low - _FAR_S) | (spikes > high + _FAR_S)]
+    if not len(far):
+        return False, ""
+    many = len(far) > 1
+    return False, (
+        f"{len(far)} spike{'s lie' if many else ' lies'} more than an hour away from all trials "
+        f"({'the first ' if many else ''}at {far[0]:g} s): are all times in seconds?"
+    )
+
+
 # --- helpers ---------------------------------------------------------------------------------
 
 
@@ -170,14 +206,19 @@ def _rise_by_lag(spikes: np.ndarray, onsets: np.ndarray) -> tuple[np.ndarray, np
     """
     from scipy.signal import fftconvolve
 
-    low = min(spikes[0], onsets[0]) - 1.0
-    high = max(spikes[-1], onsets[-1]) + 1.0
-    n = int(np.ceil((high - low) / _BIN_S))
-    edges = low + _BIN_S * np.arange(n + 1)
-    fired = np.histogram(spikes, edges)[0].astype(np.float64)
-    touched = np.histogram(onsets, edges)[0].astype(np.float64)
-    most = min(round(_FARTHEST_S / _BIN_S) + 30, n - 1)
-    cross = fftconvolve(fired, touched[::-1])[n - 1 - most : n + most]
+    whole = max(spikes[-1], onsets[-1]) - min(spikes[0], onsets[0]) + 2.0
+    most = int(min(round(_FARTHEST_S / _BIN_S) + 30, np.ceil(whole / _BIN_S) - 1))
+    pad = most * _BIN_S
+    n = round(_PIECE_S / _BIN_S)
+    cross = np.zeros(2 * most + 1)
+    piece = np.floor(onsets / _PIECE_S)
+    for start in np.unique(piece) * _PIECE_S:
+        first, last = np.searchsorted(spikes, [start - pad, start + _PIECE_S + pad])
+        if first == last:
+            continue
+        touched = _binned(onsets[piece * _PIECE_S == start] - start, n)
+        fired = _binned(spikes[first:last] - (start - pad), n + 2 * most)
+        cross += fftconvolve(fired, touched[::-1], mode="valid")
     response = np.zeros(61)
     response[30 + round(RESPONSE_S[0] / _BIN_S) : 30 + round(RESPONSE_S[1] / _BIN_S)] = 1.0
     around = np.where(np.abs(np.arange(-30, 31)) <= 15, 1.0, 0.0) - response
@@ -185,3 +226,9 @@ def _rise_by_lag(spikes: np.ndarray, onsets: np.ndarray) -> tuple[np.ndarray, np
     # At the ends the neighbourhood is not whole, so they are left out.
     rise = fftconvolve(cross, (response - around)[::-1], mode="valid")
     return _BIN_S * np.arange(-most + 30, most - 30 + 1), rise
+
+
+def _binned(times: np.ndarray, n: int) -> np.ndarray:
+    """(bin,) how many of these times, from 0 on, lie in each of n bins."""
+    place = np.clip((times / _BIN_S).astype(np.int64), 0, n - 1)
+    return np.bincount(place, minlength=n).astype(np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vibrissa.core.errors import InputError
 from vibrissa.core.progress import track
-from vibrissa.neural.clock import ClockCheck, check_clock, silences
+from vibrissa.neural.clock import ClockCheck, check_clock, misplaced_spikes, silences
 from vibrissa.neural.conditions import ordered_conditions
 from vibrissa.neural.mapping import RecordingMapping, choose_mapping
 from vibrissa.neural.nwb import Engine, find_recordings, read_recording
@@ -134,7 +134,10 @@ def _inspect(
         problem = problem or str(error)
     if session is not None:
         said += session.warnings
-        if not problem and not session.n_units:
+        apart, why = misplaced_spikes(raw, mapping.start, mapping.stop)
+        if not problem and apart:
+            problem = why
+        elif not problem and not session.n_units:
             problem = "no units, behaviour alone"
         elif not problem and not session.n_trials:
             problem = "no trial is left"
@@ -154,7 +157,7 @@ def _inspect(
         said.append(f"fewer than 10 spikes: unit{'s' * (len(faint) > 1)} {', '.join(faint)}")
     return Inspection(
         path=path, problem=problem, raw=raw, session=session, clock=clock,
-        warnings=tuple(dict.fromkeys(said)),
+        warnings=tuple(text for text in dict.fromkeys(said) if text != problem),
     )  # fmt: skip
 
 
@@ -233,8 +236,9 @@ def _recorded(raw: RawSession) -> str:
         return "the file does not say when"
     spans = [f"{start:.1f} to {stop:.1f} s" for start, stop in raw.coverage[:4]]
     more = f" and {len(raw.coverage) - 4} more" if len(raw.coverage) > 4 else ""
-    first = raw.trials["start_time"][0] if "start_time" in raw.trials and raw.n_trials else None
-    behaviour = "" if first is None else f" (first trial at {first:.1f} s)"
+    starts = raw.trials.get("start_time")
+    known = starts is not None and len(starts) and starts.dtype.kind in "fiu"
+    behaviour = f" (first trial at {starts[0]:.1f} s)" if known else ""
     return ", ".join(spans) + more + behaviour
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.progress import track
+from vibrissa.neural.clock import misplaced_spikes
 from vibrissa.neural.mapping import RecordingMapping, choose_mapping
 from vibrissa.neural.raw import RawSession
 from vibrissa.neural.selecting import TrialRules, choose_rules, session_of
@@ -139,6 +140,9 @@ def read_sessions(
         if not raw.n_units and empty == "leave out":
             absent.append(f"{raw.name}: no units")
             continue
+        apart, why = misplaced_spikes(raw, chosen.start, chosen.stop)
+        if apart and rules.outside == "drop" and empty != "keep":
+            raise InputError(f"{file}: {why}; mend the file or leave it out.")
         session = session_of(raw, window=plan, trials=rules, mapping=chosen, bin_s=bin_s)
         if (session.n_units and session.n_trials) or empty == "keep":
             sessions.append(session)

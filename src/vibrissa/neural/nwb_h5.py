@@ -12,6 +12,7 @@ import numpy as np
 
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.neural.mapping import RecordingMapping
+from vibrissa.neural.nwb_checks import animal_name, check_ends, check_length, session_name
 from vibrissa.neural.raw import RawSession
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 _GAP_PERIODS: Final = 1000.0
 """Timestamps of a series that jump by more than so many sampling periods leave a gap."""
 _CHUNK: Final = 4_000_000
+_DAMAGE: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""What h5py raises, or what follows, where objects of a file are damaged or of another kind."""
 
 
 def read_h5(path: Path | str, mapping: RecordingMapping) -> RawSession:
@@ -40,7 +43,9 @@ def read_h5(path: Path | str, mapping: RecordingMapping) -> RawSession:
     try:
         with h5py.File(source, "r") as file:
             return raw_of(file, source.name, mapping)
-    except OSError as error:
+    except InputError:
+        raise
+    except _DAMAGE as error:
         raise broken_file(source, error) from error
 
 
@@ -74,7 +79,7 @@ def read_whisker_angles(
                 if angle is not None and "timestamps" in angle:
                     times, data = angle["timestamps"][()], angle["data"][()]
                     found[name.removeprefix(prefix)] = (np.asarray(times), np.asarray(data))
-    except OSError as error:
+    except _DAMAGE as error:
         raise broken_file(source, error) from error
     return found
 
@@ -96,8 +101,8 @@ def check_file(source: Path) -> None:
 
 def broken_file(source: Path, error: Exception) -> InputError:
     """The sentence for a file that begins well and cannot be read to its end."""
-    why = "truncated" if "truncated" in str(error) else f"damaged: {' '.join(str(error).split())}"
-    return InputError(f"{source}: the file is {why[:160]}; fetch or copy it again.")
+    why = "truncated" if "truncated" in str(error) else "damaged: what is inside cannot be read"
+    return InputError(f"{source}: the file is {why}; fetch or copy it again.")
 
 
 def raw_of(file: h5py.File, origin: str, mapping: RecordingMapping) -> RawSession:
@@ -111,12 +116,13 @@ def raw_of(file: h5py.File, origin: str, mapping: RecordingMapping) -> RawSessio
             f"{origin}: there is no trial table {mapping.trials!r} (tables of intervals: "
             f"{tables}); name it in the mapping as trials."
         )
-    trials, trial_ids = read_table(trials_group)
+    trials, trial_ids = read_table(trials_group, f"{origin}: {mapping.trials}")
     unit_ids, spikes, info, observed, remarks = _units(file, origin, mapping)
     start, coverage = _coverage(file, mapping, observed)
+    animal, guessed = animal_name(_scalar(file, "general/subject/subject_id"), origin, mapping)
     return RawSession(
         name=session_name(_scalar(file, "identifier"), origin, mapping),
-        animal=animal_name(_scalar(file, "general/subject/subject_id"), origin, mapping),
+        animal=animal,
         trials=trials,
         trial_ids=trial_ids,
         unit_ids=unit_ids,
@@ -127,24 +133,8 @@ def raw_of(file: h5py.File, origin: str, mapping: RecordingMapping) -> RawSessio
         coverage=coverage,
         recording_start_s=start,
         origin=origin,
-        remarks=remarks,
+        remarks=(*remarks, *guessed),
     )
-
-
-# --- names, shared with the other reader -----------------------------------------------------
-
-
-def session_name(identifier: str, origin: str, mapping: RecordingMapping) -> str:
-    """The session's name: the identifier of the file, or the file's name without its end."""
-    stem = Path(origin).stem
-    return stem if mapping.session == "file" or not identifier.strip() else identifier.strip()
-
-
-def animal_name(subject: str, origin: str, mapping: RecordingMapping) -> str:
-    """The animal: the subject, else the mapping's, else what the file name begins with."""
-    if subject.strip():
-        return subject.strip()
-    return mapping.animal or Path(origin).stem.split("_")[0].removeprefix("sub-")
 
 
 # --- HDF5 ------------------------------------------------------------------------------------
@@ -173,11 +163,18 @@ def values_of(dataset: Any) -> np.ndarray:
     return np.asarray(dataset[()])
 
 
-def read_table(group: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def read_table(group: Any, where: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The one-dimensional columns of a table, and its ids; ragged and reference columns are left.
+
+    Args:
+        group: of HDF5.
+        where: the file and the table, for errors.
 
     Returns:
         Column -> (row,), and (row,) ids.
+
+    Raises:
+        InputError: a column of another length than the table.
     """
     import h5py
 
@@ -186,20 +183,24 @@ def read_table(group: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     listed = [_text(name) for name in group.attrs.get("colnames", ())]
     for name in listed or [name for name in group if name != "id"]:
         item = group.get(name)
-        plain = isinstance(item, h5py.Dataset) and item.shape == ids.shape
-        if not plain or f"{name}_index" in group or h5py.check_ref_dtype(item.dtype):
+        index = name.endswith("_index") and name.removesuffix("_index") in group
+        if not isinstance(item, h5py.Dataset) or index or f"{name}_index" in group:
             continue
-        if item.dtype.names is None:
+        if h5py.check_ref_dtype(item.dtype) or item.dtype.names is not None:
+            continue
+        check_length(name, item.shape, len(ids), where)
+        if item.shape == ids.shape:
             columns[name] = values_of(item)
     return columns, ids
 
 
-def _ragged(group: Any, name: str) -> list[np.ndarray] | None:
-    """The rows of a ragged column, or None if there is none."""
+def _ragged(group: Any, name: str, ids: np.ndarray, origin: str) -> list[np.ndarray] | None:
+    """The rows of a ragged column of units, or None if there is none."""
     if name not in group or f"{name}_index" not in group:
         return None
-    ends = np.asarray(group[f"{name}_index"][()], dtype=np.int64)
+    ends = np.asarray(group[f"{name}_index"][()]).astype(np.int64)
     flat = np.asarray(group[name][()])
+    check_ends(ends, len(flat), ids, f"{origin}: {name}")
     return np.split(flat, ends[:-1]) if len(ends) else []
 
 
@@ -208,15 +209,15 @@ def _units(file: Any, origin: str, mapping: RecordingMapping) -> tuple[Any, ...]
     none = np.zeros(0, dtype=np.int64)
     if group is None:
         return none, (), {}, None, ("the file has no units",)
-    columns, ids = read_table(group)
-    spikes = _ragged(group, "spike_times")
+    columns, ids = read_table(group, f"{origin}: units")
+    spikes = _ragged(group, "spike_times", ids, origin)
     if spikes is None and len(ids):
         raise InputError(f"{origin}: units have no spike_times; leave the file out.")
     if not len(ids):
         return none, (), {}, None, ("the table of units is empty",)
     times = tuple(np.asarray(row, dtype=np.float64) for row in spikes or ())
     info = {k: columns[c] for k, c in mapping.unit_columns.items() if c in columns}
-    observed = _ragged(group, "obs_intervals")
+    observed = _ragged(group, "obs_intervals", ids, origin)
     if len(np.unique(ids)) != len(ids):
         raise refuse(f"{origin}: unit ids", ids.tolist(), "some stand twice", "mend the file")
     return ids, times, info, observed, ()

@@ -13,14 +13,8 @@ import numpy as np
 
 from vibrissa.core.errors import InputError, refuse, require_extra
 from vibrissa.neural.mapping import RecordingMapping
-from vibrissa.neural.nwb_h5 import (
-    animal_name,
-    broken_file,
-    check_file,
-    covered,
-    session_name,
-    spans_of_times,
-)
+from vibrissa.neural.nwb_checks import animal_name, check_ends, check_length, session_name
+from vibrissa.neural.nwb_h5 import broken_file, check_file, covered, read_h5, spans_of_times
 from vibrissa.neural.raw import RawSession
 
 
@@ -42,22 +36,32 @@ def read_pynwb(path: Path | str, mapping: RecordingMapping) -> RawSession:
             io = pynwb.NWBHDF5IO(source, mode="r")
         except OSError as error:
             raise broken_file(source, error) from error
-        except (TypeError, KeyError, ValueError) as error:
-            raise _not_nwb(source.name, error) from error
+        except Exception as error:
+            raise _unreadable(source, mapping, error) from error
         try:
             with io:
                 return _raw_of(io.read(), source.name, mapping)
-        except OSError as error:
-            raise broken_file(source, error) from error
         except InputError:
             raise
-        except (TypeError, KeyError, ValueError) as error:
-            raise _not_nwb(source.name, error) from error
+        except OSError as error:
+            raise broken_file(source, error) from error
+        # Of pynwb and hdmf: what they raise on a file that is not as the schema wants it is no
+        # narrower than this.
+        except Exception as error:
+            raise _unreadable(source, mapping, error) from error
 
 
-def _not_nwb(origin: str, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:100]
-    return InputError(f"{origin}: an HDF5 file, but not an NWB file ({why}); leave it out.")
+def _unreadable(source: Path, mapping: RecordingMapping, error: Exception) -> InputError:
+    """Why pynwb cannot read a file: what the other reader finds wrong, else what pynwb says."""
+    try:
+        read_h5(source, mapping)
+    except InputError as found:
+        return found
+    # The error of hdmf holds the whole object first, and then the reason.
+    why = " ".join(str(error.args[-1] if error.args else error).split()).rstrip(".")
+    return InputError(
+        f"{source.name}: pynwb cannot read it ({why[:160]}); mend the file, or try engine h5py."
+    )
 
 
 def _raw_of(nwb: Any, origin: str, mapping: RecordingMapping) -> RawSession:
@@ -67,7 +71,7 @@ def _raw_of(nwb: Any, origin: str, mapping: RecordingMapping) -> RawSession:
             f"{origin}: there is no trial table {mapping.trials!r} (tables of intervals: "
             f"{tables}); name it in the mapping as trials."
         )
-    trials, trial_ids = _table(nwb.intervals[mapping.trials])
+    trials, trial_ids = _table(nwb.intervals[mapping.trials], f"{origin}: {mapping.trials}")
     unit_ids, spikes, info, observed, remarks = _units(nwb, origin, mapping)
     start, spans = _series(nwb, mapping)
     invalid = np.zeros((0, 2))
@@ -77,9 +81,10 @@ def _raw_of(nwb: Any, origin: str, mapping: RecordingMapping) -> RawSession:
     behavior = nwb.processing.get(mapping.behavior)
     members = {} if behavior is None else dict(behavior.data_interfaces)
     subject = nwb.subject.subject_id if nwb.subject is not None else ""
+    animal, guessed = animal_name(subject or "", origin, mapping)
     return RawSession(
         name=session_name(nwb.identifier or "", origin, mapping),
-        animal=animal_name(subject or "", origin, mapping),
+        animal=animal,
         trials=trials,
         trial_ids=trial_ids,
         unit_ids=unit_ids,
@@ -90,7 +95,7 @@ def _raw_of(nwb: Any, origin: str, mapping: RecordingMapping) -> RawSession:
         coverage=covered(spans, observed, invalid),
         recording_start_s=start,
         origin=origin,
-        remarks=remarks,
+        remarks=(*remarks, *guessed),
     )
 
 
@@ -99,18 +104,20 @@ def _column(values: Any) -> np.ndarray:
     return array.astype(str) if array.dtype.kind in "OUS" else array
 
 
-def _table(table: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _table(table: Any, where: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     ids = np.asarray(table.id[:], dtype=np.int64)
+    ragged = {c.target.name for c in table.columns if type(c).__name__ == "VectorIndex"}
     columns = {}
     for column in table.columns:
         kind = type(column).__name__
         data = column.data
+        if kind == "VectorData" and column.name not in ragged:
+            check_length(column.name, np.shape(data), len(ids), where)
         if kind != "VectorData" or np.shape(data) != ids.shape:
             if kind == "EnumData":
                 columns[column.name] = np.array([str(v) for v in column[:]], dtype=str)
             continue
         columns[column.name] = _column(data)
-    ragged = {c.target.name for c in table.columns if type(c).__name__ == "VectorIndex"}
     return {name: values for name, values in columns.items() if name not in ragged}, ids
 
 
@@ -118,11 +125,16 @@ def _units(nwb: Any, origin: str, mapping: RecordingMapping) -> tuple[Any, ...]:
     none = np.zeros(0, dtype=np.int64)
     if nwb.units is None:
         return none, (), {}, None, ("the file has no units",)
-    columns, ids = _table(nwb.units)
+    columns, ids = _table(nwb.units, f"{origin}: units")
     if not len(ids):
         return none, (), {}, None, ("the table of units is empty",)
     if "spike_times" not in nwb.units.colnames:
         raise InputError(f"{origin}: units have no spike_times; leave the file out.")
+    for name in ("spike_times", "obs_intervals"):
+        if name in nwb.units.colnames:
+            index = nwb.units[name]
+            ends = np.asarray(index.data[:]).astype(np.int64)
+            check_ends(ends, len(index.target.data), ids, f"{origin}: {name}")
     rows = [nwb.units["spike_times"][k] for k in range(len(ids))]
     times = tuple(np.asarray(row, dtype=np.float64) for row in rows)
     observed = None

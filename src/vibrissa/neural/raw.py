@@ -35,7 +35,7 @@ class RawSession:
         remarks: what is odd about it, a sentence each.
 
     Raises:
-        InputError: shapes that do not fit together; spikes that are not finite.
+        InputError: shapes that do not fit together; spikes that are not finite or not numbers.
     """
 
     name: str
@@ -68,6 +68,11 @@ class RawSession:
         remarks = list(self.remarks)
         sorted_times = []
         for unit, times in zip(self.unit_ids, self.spike_times, strict=True):
+            if times.dtype.kind not in "fiu":
+                raise InputError(
+                    f"{where}: unit {unit}: spike times are {times.dtype.name}, not numbers; mend "
+                    "the file."
+                )
             bad = int(np.count_nonzero(~np.isfinite(times)))
             if bad:
                 raise InputError(
@@ -112,10 +117,12 @@ class RawSession:
         """
         values = self.column(name)
         if not np.issubdtype(values.dtype, np.number):
-            raise refuse(
-                f"{self.origin or self.name}: trials column {name}", values.dtype.name,
-                "not numbers", "name a column of times",
-            )  # fmt: skip
+            kind = "text" if values.dtype.kind in "US" else values.dtype.name
+            first = f" (the first is {str(values[0])[:40]!r})" if len(values) else ""
+            raise InputError(
+                f"{self.origin or self.name}: trials column {name!r} holds {kind}, not times"
+                f"{first}; mend the file, or name a column of times in the mapping or the window."
+            )
         return values.astype(np.float64)
 
     def population(self) -> np.ndarray:

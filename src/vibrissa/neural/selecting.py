@@ -10,13 +10,14 @@ import numpy as np
 
 from vibrissa.core.errors import refuse, refuse_unknown
 from vibrissa.core.manifest import Manifest
-from vibrissa.neural.clock import silences
+from vibrissa.neural.clock import misplaced_spikes, silences
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.counting import bin_edges, count_bins, count_trials
 from vibrissa.neural.mapping import DANDI_000231, RecordingMapping
 from vibrissa.neural.raw import RawSession
 from vibrissa.neural.session import Session
 from vibrissa.neural.windows import (
+    EMPTY_WINDOW,
     Spans,
     choose_window,
     contact_count,
@@ -149,7 +150,9 @@ def session_of(
         warnings=(
             *raw.remarks,
             *_remarks(raw, mapping, rules, condition[rows], dropped),
+            *_inverted(raw, reason),
             *_unrecorded(raw, rules, spans, rows),
+            *_misplaced(raw, mapping),
         ),
         manifest=Manifest.of(
             "session",
@@ -211,6 +214,12 @@ def _unrecorded(
     if not n:
         return ()
     return (f"{n} trial{'s' * (n > 1)} used though not (wholly) recorded: what is missing is 0 Hz",)
+
+
+def _misplaced(raw: RawSession, mapping: RecordingMapping) -> tuple[str, ...]:
+    """What is to be said of spikes that lie elsewhere than the trials."""
+    sentence = misplaced_spikes(raw, mapping.start, mapping.stop)[1]
+    return (sentence,) if sentence else ()
 
 
 def _truths(raw: RawSession, column: str) -> np.ndarray:
@@ -303,3 +312,17 @@ def _remarks(
     if raw.coverage is None and raw.n_units:
         said.append("the file does not say when was recorded, so trials cannot be checked for it")
     return said
+
+
+def _inverted(raw: RawSession, reason: np.ndarray) -> tuple[str, ...]:
+    """What is to be said of trials whose window stops before it starts."""
+    rows = np.flatnonzero(reason == EMPTY_WINDOW)
+    if not len(rows):
+        return ()
+    named = ", ".join(str(raw.trial_ids[k]) for k in rows[:5])
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    many = "s" * (len(rows) > 1)
+    return (
+        f"{len(rows)} trial{many} left out: the window does not stop after it starts (trial{many} "
+        f"{named}{more}); are the times of the trial table in order?",
+    )

@@ -51,7 +51,9 @@ class SynthConfig:
         shared_noise: standard deviation of the log gain that all units of a trial share.
         imbalance: standard deviation of the log probability of conditions, drawn per session.
         inhibitory_fraction: share of inhibitory units.
-        error_fraction, spoil_fraction, opto_fraction: shares of such trials.
+        error_fraction: share of trials with the wrong choice.
+        spoil_fraction: share of trials without a choice.
+        opto_fraction: share of trials with light on, to be ignored.
         shaping_trials: direct-delivery trials at the start of each session.
         contacts: mean number of whisker contacts per trial.
         contact_effect: how much the log number of contacts follows the first latent dimension of
@@ -60,7 +62,8 @@ class SynthConfig:
         recording_start_s: when the recording starts on the session clock.
         clock_shift_s: a fault: spike times are stored so much too late.
         gaps: gaps in the recording of each session, 12 s each.
-        declared_gaps: whether the file says so in ``invalid_times``.
+        declared_gaps: the file tells of its gaps in ``invalid_times``; ``--no-declared-gaps``
+            writes files that do not.
         missing_whisker: every second session lacks whisker C0.
         sessions_without_units: sessions with behaviour alone that the first animal has besides.
 

@@ -86,9 +86,17 @@ class SynthTruth:
     ) -> np.ndarray:
         """Noise-free correlation distances (condition, condition) of these units.
 
-        1 - Pearson correlation across units between the expected rates of two conditions.
+        1 - Pearson correlation across units between the expected rates of two conditions; NaN
+        where there is none, as the rates of a condition do not differ between units: of one unit
+        alone, for instance.
         """
-        return 1.0 - np.corrcoef(self.rates(animal=animal, sessions=sessions))
+        rates = self.rates(animal=animal, sessions=sessions)
+        varied = np.ptp(rates, axis=1) > 0
+        distances = np.full((len(rates), len(rates)), np.nan)
+        if varied.any():
+            some = np.atleast_2d(np.corrcoef(rates[varied]))
+            distances[np.ix_(varied, varied)] = 1.0 - some
+        return distances
 
     def geometry_rdm(self) -> np.ndarray:
         """1 - cosine between latent positions: the RDM of each session if it is ``exact``."""
@@ -98,14 +106,17 @@ class SynthTruth:
     # --- files -------------------------------------------------------------------------------
 
     def save(self, path: Path | str) -> Path:
-        """Write it as JSON (one document, numbers in full); returns the path."""
+        """Write it as JSON (one document, numbers in full, null for NaN); returns the path."""
         tree = {
             "synthetic": True,
             "config": self.config,
             "seed": self.seed,
             "conditions": list(self.conditions),
             "geometry": self.geometry.tolist(),
-            "rdm_correlation": self.rdm().tolist(),
+            "rdm_correlation": [
+                [float(value) if np.isfinite(value) else None for value in row]
+                for row in self.rdm()
+            ],
             "sessions": {
                 name: {
                     "animal": animal,

@@ -17,6 +17,8 @@ from vibrissa.neural.raw import RawSession
 
 windows: Final[Registry[type]] = Registry("windows")
 """Window configurations by name."""
+EMPTY_WINDOW: Final = "empty window"
+"""Why a trial has no window whose times are known: it does not stop after it starts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -267,5 +269,5 @@ def _one_span(event: np.ndarray, start: np.ndarray, stop: np.ndarray, absent: st
         start_s=start[rows],
         stop_s=stop[rows],
         duration_s=np.where(good, stop - start, 0.0),
-        reason=np.where(good, "", np.where(known, "empty window", absent)),
+        reason=np.where(good, "", np.where(known, EMPTY_WINDOW, absent)),
     )
