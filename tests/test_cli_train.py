@@ -73,6 +73,9 @@ def test_train_says_what_it_does(data, tmp_path, capsys):
     assert "epoch 1, train loss" in err
     assert "Trained for 1 epochs, 3 steps." in err
     assert "test: top-1" in err
+    assert "top-5" not in err  # of three classes
+    assert set(read_metrics(folder / "metrics.csv")[0]).isdisjoint({"train_top5", "validate_top5"})
+    assert "top5" not in json.loads((folder / "result.json").read_text())["scores"]["test"]
     assert "chance 33.3 %, 12 sweeps of 3 objects" in err
 
 
@@ -152,6 +155,21 @@ def test_probe_of_a_run_and_of_an_untrained_network(data, out, capsys, tmp_path)
     ("words", "text"),
     [
         (("--model", "zhung"), "did you mean 'zhuang'"),
+        (("--model", "tinny:zhuang"), "did you mean 'tiny:zhuang'"),
+        (("--model", "sl-zhuang-gtp"), "did you mean 'sl-zhuang-gpt'"),
+        (
+            ("--set", "model.encoder.width=abc"),
+            "model.encoder: width = 'abc': not a whole",
+        ),
+        (
+            ("--objective", "simclr", "--augmentation", "tactile_world"),
+            "loads are in the base",
+        ),
+        (
+            ("--augmentation", "tactile", "--set", "data.preprocessing.normalise=standard"),
+            "normalise = 'standard': TimeShift needs",
+        ),
+        (("--objective", "simclr", "--batch-size", 1), "batch_size = 1: simclr learns from"),
         (("--objective", "simclear"), "did you mean 'simclr'"),
         (("--optimiser", "sdg"), "did you mean 'sgd'"),
         (("--schedule", "cosinus"), "did you mean 'cosine'"),
@@ -186,6 +204,9 @@ def test_bad_places_are_one_sentence(data, tmp_path, capsys):
     assert (status, err.count("\n")) == (2, 1)
     assert "it is no data set" in err
     (tmp_path / "file").touch()
+    status, _, err = run(capsys, "train", tmp_path / "file", "--out", tmp_path / "run")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a file, and a data set is a folder" in err
     status, _, err = run(capsys, "train", data, *MODEL, "--out", tmp_path / "file" / "run")
     assert (status, err.count("\n")) == (2, 1)
     assert "cannot be written" in err

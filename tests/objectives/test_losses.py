@@ -155,6 +155,15 @@ def test_the_lag_is_that_of_the_model():
     assert lag_of(toy()) == 0
 
 
+@pytest.mark.parametrize(("n_classes", "told"), [(5, {"top1"}), (6, {"top1", "top5"})])
+def test_top5_is_told_where_it_can_be_wrong(n_classes: int, told: set[str]):
+    objective = SupervisedConfig().build(16, 4, n_classes, SHAPE, 8)
+    x, _, i = batch()
+    scores = torch.randn(len(x), n_classes, generator=generator())
+    result = objective(lambda _: scores, x, torch.zeros_like(i), i, generator())  # pyright: ignore
+    assert set(result.metrics) == {"loss"} | told
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_supervised_by_loops(smoothing: float):
     config = SupervisedConfig(label_smoothing=smoothing)

@@ -224,9 +224,10 @@ def _scores(part: str, scores: dict[str, Any]) -> str:
             )
     top1 = scores["top1"]
     low, high = top1["objects_95"] or top1["wilson_95"]
+    five = f"top-5 {100 * scores['top5']['value']:.1f} %, " if "top5" in scores else ""
     return (
         f"{part}: top-1 {100 * top1['value']:.1f} % ({100 * low:.1f} to {100 * high:.1f}), "
-        f"top-5 {100 * scores['top5']['value']:.1f} %, chance {100 * scores['chance']:.1f} %, "
+        f"{five}chance {100 * scores['chance']:.1f} %, "
         f"{scores['sweeps']} sweeps of {scores['objects']} objects"
     )
 

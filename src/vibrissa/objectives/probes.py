@@ -27,7 +27,7 @@ class ProbeResult:
     Attributes:
         probe: its registered name.
         top1: share of test sweeps whose class comes first.
-        top5: share whose class is among the first five (or all, if there are fewer).
+        top5: share whose class is among the first five; None of five classes or fewer.
         top1_interval: 95 % interval: over groups where they were given, else Wilson's.
         top5_interval: the same.
         interval: ``bootstrap over groups`` or ``wilson``.
@@ -41,9 +41,9 @@ class ProbeResult:
 
     probe: str
     top1: float
-    top5: float
+    top5: float | None
     top1_interval: tuple[float, float]
-    top5_interval: tuple[float, float]
+    top5_interval: tuple[float, float] | None
     interval: Literal["wilson", "bootstrap over groups"]
     chance: float
     n_train: int
@@ -53,8 +53,10 @@ class ProbeResult:
     prediction: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as plain JSON types, without the scores of single sweeps."""
-        kept = {k: v for k, v in vars(self).items() if k not in ("scores", "prediction")}
+        """The numbers as plain JSON types, without the scores of single sweeps; top-5 only where
+        there is one."""
+        left_out = ("scores", "prediction")
+        kept = {k: v for k, v in vars(self).items() if k not in left_out and v is not None}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
 
@@ -121,9 +123,9 @@ class Probe(ABC):
         return ProbeResult(
             probe=probe_kinds.name_of(self),
             top1=float(first.mean()),
-            top5=float(five.mean()),
+            top5=float(five.mean()) if classes > 5 else None,
             top1_interval=_interval(first, groups),
-            top5_interval=_interval(five, groups),
+            top5_interval=_interval(five, groups) if classes > 5 else None,
             interval="wilson" if groups is None else "bootstrap over groups",
             chance=float(np.bincount(truth).max() / len(truth)),
             n_train=len(x),

@@ -59,7 +59,8 @@ class SupervisedConfig(ObjectiveConfig):
 
 
 class Supervised(Objective):
-    """See :class:`SupervisedConfig`; metrics ``loss``, ``top1``, ``top5``, outputs ``logits``.
+    """See :class:`SupervisedConfig`; metrics ``loss``, ``top1`` and, where there are more than
+    five classes, ``top5``, outputs ``logits``.
 
     Args:
         augmentation: of training batches; none in eval mode.
@@ -96,12 +97,14 @@ class Supervised(Objective):
         smoothing = self.label_smoothing if self.training else 0.0
         loss = F.cross_entropy(scores, label, label_smoothing=smoothing)
         with torch.no_grad():
-            metrics = {
-                "loss": loss.detach(),
-                "top1": top_share(scores, label, 1),
-                "top5": top_share(scores, label, 5),
-            }
+            metrics = {"loss": loss.detach()}
+            metrics |= {f"top{k}": top_share(scores, label, k) for k in told_of(self.n_classes)}
         return ObjectiveResult(loss=loss, metrics=metrics, outputs={"logits": scores.detach()})
+
+
+def told_of(n_classes: int) -> tuple[int, ...]:
+    """Which top-k are worth telling: 1, and 5 where there are more than five classes."""
+    return (1, 5) if n_classes > 5 else (1,)
 
 
 def top_share(scores: Tensor, label: Tensor, k: int) -> Tensor:

@@ -104,6 +104,6 @@ def _parts(name: str, value: Any) -> Iterator[bytes | memoryview]:
     if isinstance(value, Tensor):
         yield f"{value.dtype} {tuple(value.shape)}".encode()
         plain = value.detach().cpu().contiguous().reshape(-1)
-        yield memoryview(plain.view(torch.uint8).numpy())
+        yield memoryview(plain.view(torch.uint8).numpy())  # pyright: ignore[reportArgumentType]
     else:
         yield repr(value).encode()

@@ -171,9 +171,12 @@ def pool_of(config: TrainConfig) -> Pool:
 
 
 def probe_online(model: nn.Module, data: DataModule, config: TrainConfig) -> Row:
-    """Top-1 and top-5 of a probe on the validation part, in the middle of a training."""
+    """Top-1, and top-5 if told, of a probe on the validation part, in the middle of a training."""
     found = probe_part(model, data, config, "validate")
-    return {"probe_top1": found.top1, "probe_top5": found.top5}
+    row: Row = {"probe_top1": found.top1}
+    if found.top5 is not None:
+        row["probe_top5"] = found.top5
+    return row
 
 
 def probe_part(model: nn.Module, data: DataModule, config: TrainConfig, part: str) -> ProbeResult:

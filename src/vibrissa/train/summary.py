@@ -11,6 +11,7 @@ import torch
 
 from vibrissa.core.files import atomic_path
 from vibrissa.objectives import bootstrap_over_groups, diagnose, extract_features, wilson
+from vibrissa.objectives.supervised import told_of
 from vibrissa.train.checkpoint import load_weights, read_checkpoint
 from vibrissa.train.curves import save_curves
 from vibrissa.train.folder import CHECKPOINTS
@@ -104,7 +105,8 @@ def _classified(data: DataModule, part: str, said: Predictions, seed: int) -> di
     objects = data.store.table["object"].to_numpy(dtype=object).astype(str)[said.index]
     found: dict[str, Any] = {"chance": _chance(data, part), "sweeps": len(said.index)}
     found["objects"] = len(np.unique(objects))
-    for name, k in (("top1", 1), ("top5", 5)):
+    for k in told_of(data.n_classes):
+        name = f"top{k}"
         right = said.right(k)
         found[name] = {
             "value": float(right.mean()),
