@@ -1,7 +1,9 @@
 """``vibrissa neural ...`` as a user types it."""
 
 import json
+import re
 
+import h5py
 import numpy as np
 import pytest
 
@@ -94,7 +96,7 @@ def test_inspect_is_loud_when_the_clock_is_shifted(folder, capsys):
     status, out, err = run(
         capsys, "inspect", folder, "--quiet", "--json", "--subtract-recording-start"
     )
-    assert status == 1
+    assert status == 2  # none of them can be used
     assert err.count("WARNING") == 2
     assert "THE CLOCKS DISAGREE" in err
     assert [one["usable"] for one in json.loads(out)] == [False, False]
@@ -129,3 +131,59 @@ def test_download_without_dandi(tmp_path, capsys, monkeypatch):
     assert "pip install" in err
     assert "dandi download" in err
     assert err.count("\n") == 1
+
+
+def test_inspect_tells_by_its_exit_status_whether_files_can_be_used(folder, tmp_path, capsys):
+    """Whatever the reason: here a file whose trials all lie after the recording."""
+    for k, source in enumerate(sorted(folder.rglob("*.nwb"))):
+        (tmp_path / f"{k}.nwb").write_bytes(source.read_bytes())
+    assert run(capsys, "inspect", tmp_path, "--quiet")[0] == 0
+    with h5py.File(tmp_path / "1.nwb", "r+") as file:
+        file["acquisition/extracellular array recording/starting_time"][()] = 1e6  # pyright: ignore
+    status, out, _ = run(capsys, "inspect", tmp_path, "--quiet")
+    assert (status, "1 of 2 files can be used" in out) == (1, True)
+    status, out, _ = run(capsys, "inspect", tmp_path / "1.nwb", "--quiet")
+    assert (status, "0 of 1 files can be used" in out) == (2, True)
+
+
+def test_text_in_place_of_times_is_a_sentence(folder, tmp_path, capsys):
+    path = tmp_path / "text.nwb"
+    path.write_bytes(next(folder.rglob("*.nwb")).read_bytes())
+    with h5py.File(path, "r+") as file:
+        n = len(file["intervals/trials/id"])  # pyright: ignore
+        del file["intervals/trials/start_time"]
+        file["intervals/trials/start_time"] = ["noon"] * n
+    status, out, _ = run(capsys, "inspect", path, "--quiet")
+    assert status == 2
+    assert "'start_time' holds text, not times (the first is 'noon')" in out
+
+
+def test_synth_of_one_unit(tmp_path, capsys):
+    """The correlation of one number with another is undefined: null, not a broken document."""
+    status, _, _ = run(
+        capsys, "synth", "--out", tmp_path / "r", "--animals", 1, "--sessions", 1, "--units", 1,
+        "--trials", 20,
+    )  # fmt: skip
+    assert status == 0
+    tree = json.loads((tmp_path / "r" / "truth.json").read_text())
+    assert tree["rdm_correlation"] == [[None] * 6] * 6
+    assert SynthTruth.load(tmp_path / "r" / "truth.json").rates().shape == (6, 1)
+
+
+@pytest.mark.parametrize("command", ["inspect", "synth", "download"])
+def test_every_option_says_what_it_does(command, capsys):
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0
+    lines = [line.strip("│")[1:].rstrip() for line in out.splitlines()]
+    options = re.split(r"\n(?=--)", "\n".join(lines))[1:]
+    assert len(options) > 4
+    for option in options:
+        # The name, what it takes, then what it does, and the default.
+        does = re.sub(r"\(default:[^)]*\)", "", option.split(maxsplit=1)[1])
+        does = re.sub(r"\{[^}]*\}|\b[A-Z][A-Z|]*\b|\W+", " ", does)
+        assert len(does.split()) >= 2, option
+
+
+def test_a_flag_that_switches_off_says_so(capsys):
+    text = " ".join(run(capsys, "synth", "--help")[1].replace("│", " ").split())
+    assert "--no-declared-gaps writes files that do not" in text

@@ -83,6 +83,98 @@ class TestFiles:
             file["units/spike_times"][3] = np.nan  # pyright: ignore
         assert "spike times are not finite" in sentence(path, engine=engine)
 
+    @pytest.mark.parametrize(
+        ("row", "end", "text"),
+        [
+            (2, 65_000, "beyond the values"),
+            (2, 1, "before it begins"),
+            (3, None, "belong to no unit"),
+        ],
+    )
+    def test_damaged_index(self, path, engine, row, end, text):
+        """Read on, it would hand the spikes of one unit to another."""
+        with h5py.File(path, "r+") as file:
+            ends = file["units/spike_times_index"]
+            assert isinstance(ends, h5py.Dataset)
+            unit = int(file["units/id"][row])  # pyright: ignore
+            last = row == len(ends) - 1
+            assert last == (end is None)
+            ends[row] = ends[row] - 1 if end is None else end
+        told = sentence(path, engine=engine)
+        assert text in told
+        assert path.name in told
+        assert "spike_times_index" in told
+        assert last or f"unit {unit} " in told
+
+    def test_damaged_index_of_observations(self, path, engine):
+        with h5py.File(path, "r+") as file:
+            units = group(file, "units")
+            n = len(np.array(units["id"]))
+            flat = units.create_dataset("obs_intervals", data=np.tile([0.0, 1e4], (n, 1)))
+            index = units.create_dataset("obs_intervals_index", data=np.arange(1, n + 1))
+            for made, kind in ((flat, "VectorData"), (index, "VectorIndex")):
+                made.attrs.update(dict(units["spike_times"].attrs))
+                made.attrs["neurodata_type"] = kind
+                made.attrs["object_id"] = f"00000000-0000-0000-0000-00000000000{len(kind) % 10}"
+            index.attrs["target"] = flat.ref
+            names = [*np.array(units.attrs["colnames"]), "obs_intervals"]
+            units.attrs["colnames"] = np.array(names, dtype=h5py.string_dtype())
+        assert read_recording(path, engine=engine).n_units == n
+        with h5py.File(path, "r+") as file:
+            file["units/obs_intervals_index"][0] = 3 * n  # pyright: ignore
+        assert "obs_intervals_index of unit" in sentence(path, engine=engine)
+
+    def test_column_of_another_length(self, path, engine):
+        n = read_recording(path).n_trials
+        replace_column(path, "intervals/trials", "outcome", ["correct"] * (n - 5))
+        text = sentence(path, engine=engine)
+        assert f"column 'outcome' has {n - 5} rows, the table {n}" in text
+
+    @pytest.mark.parametrize("column", ["choice_time", "stimulus", "stop_time"])
+    def test_missing_column_of_the_list(self, path, engine, column):
+        """Whatever pynwb raises on it, it is a sentence, and h5py may do without the column."""
+        with h5py.File(path, "r+") as file:
+            del file[f"intervals/trials/{column}"]
+        if engine == "h5py" and column == "stop_time":
+            assert len(read_sessions(path, quiet=True)) == 1
+        else:
+            assert len(sentence(path, engine=engine)) < 400
+
+    def test_empty_table_of_units(self, path, engine):
+        import pynwb
+
+        with pynwb.NWBHDF5IO(path, mode="r") as io:
+            nwb = io.read()
+            made = pynwb.NWBFile(
+                session_description="x", identifier="x", session_start_time=nwb.session_start_time
+            )
+            made.add_trial(start_time=1.0, stop_time=2.0)
+            made.units = pynwb.misc.Units(name="units", description="none")
+            with pynwb.NWBHDF5IO(path.with_name("empty.nwb"), mode="w") as out:
+                out.write(made)
+        raw = read_recording(path.with_name("empty.nwb"), engine=engine)
+        assert raw.n_units == 0
+        assert "the table of units is empty" in raw.remarks
+
+    def test_no_subject(self, path, engine):
+        with h5py.File(path, "r+") as file:
+            del file["general/subject"]
+        (session,) = read_sessions(path, engine=engine)
+        assert session.animal == "219CR"
+        assert any("names no subject" in text for text in session.warnings)
+        named = RecordingMapping(animal="rat7")
+        (session,) = read_sessions(path, engine=engine, mapping=named)
+        assert session.animal == "rat7"
+        assert not any("names no subject" in text for text in session.warnings)
+
+    def test_objects_of_another_kind(self, path, engine):
+        """A table where numbers belong: a sentence as well."""
+        with h5py.File(path, "r+") as file:
+            units = group(file, "units")
+            del units["spike_times"]
+            units.create_group("spike_times")
+        sentence(path, engine=engine)
+
     def test_units_without_spikes(self, path, engine):
         with h5py.File(path, "r+") as file:
             units = group(file, "units")
@@ -197,3 +289,34 @@ def test_no_series_no_coverage_but_a_warning(path):
 )
 def test_options_that_make_no_sense(path, options, text):
     assert text in sentence(path, **options)
+
+
+def test_choice_before_the_start_is_told(path):
+    """The trial cannot be counted, and a table with such times should be looked at."""
+    before = read_sessions(path)[0]
+    trial = int(before.file_order[4])
+    with h5py.File(path, "r+") as file:
+        file["intervals/trials/choice_time"][trial] = 0.5  # pyright: ignore
+    (session,) = read_sessions(path)
+    assert session.n_trials == before.n_trials - 1
+    (told,) = set(session.warnings) - set(before.warnings)
+    assert f"trial {before.trial_ids[4]})" in told
+    assert "in order?" in told
+
+
+def test_spikes_in_milliseconds(path):
+    with h5py.File(path, "r+") as file:
+        file["units/spike_times"][...] = 1e3 * file["units/spike_times"][()]  # pyright: ignore
+    text = sentence(path)
+    assert "no spike lies within the trials" in text
+    assert "not in seconds" in text
+    (kept,) = read_sessions(path, empty="keep")
+    assert any("no spike lies within the trials" in w for w in kept.warnings)
+
+
+def test_text_where_times_belong(path):
+    n = read_recording(path).n_trials
+    replace_column(path, "intervals/trials", "start_time", ["noon"] * n)
+    text = sentence(path)
+    assert "'start_time' holds text, not times (the first is 'noon')" in text
+    assert "str" not in text.replace("stimulus", "")

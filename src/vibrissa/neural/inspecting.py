@@ -236,8 +236,8 @@ def _recorded(raw: RawSession) -> str:
         return "the file does not say when"
     spans = [f"{start:.1f} to {stop:.1f} s" for start, stop in raw.coverage[:4]]
     more = f" and {len(raw.coverage) - 4} more" if len(raw.coverage) > 4 else ""
-    starts = raw.trials.get("start_time")
-    known = starts is not None and len(starts) and starts.dtype.kind in "fiu"
+    starts = raw.trials.get("start_time", np.zeros(0))
+    known = len(starts) and starts.dtype.kind in "fiu"
     behaviour = f" (first trial at {starts[0]:.1f} s)" if known else ""
     return ", ".join(spans) + more + behaviour
 

@@ -62,8 +62,8 @@ class SynthConfig:
         recording_start_s: when the recording starts on the session clock.
         clock_shift_s: a fault: spike times are stored so much too late.
         gaps: gaps in the recording of each session, 12 s each.
-        declared_gaps: the file tells of its gaps in ``invalid_times``; ``--no-declared-gaps``
-            writes files that do not.
+        declared_gaps: the file tells of its gaps in invalid_times; --no-declared-gaps writes
+            files that do not.
         missing_whisker: every second session lacks whisker C0.
         sessions_without_units: sessions with behaviour alone that the first animal has besides.
 
