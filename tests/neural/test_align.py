@@ -14,7 +14,7 @@ from vibrissa.neural.alignment import Alignment
 from vibrissa.neural.conditions import CONDITIONS
 from vibrissa.neural.measures import RSA, measures
 from vibrissa.neural.session import Session
-from vibrissa.neural.synth import SynthConfig, synth_sessions
+from vibrissa.neural.synth import SynthConfig, synth_sessions, synth_truth
 from vibrissa.neural.targets import ANIMALS, targets
 
 QUICK = AlignConfig(draws=60, folds=5, fold_draws=20)
@@ -149,10 +149,15 @@ def test_bad_files_are_one_sentence(plain, tmp_path):
     path = plain.save(tmp_path / "a.h5")
     cut = tmp_path / "cut.h5"
     cut.write_bytes(path.read_bytes()[:2000])
-    for file, words in ((cut, "cannot be read"), (tmp_path / "none.h5", "no such file")):
+    for file, words in ((cut, "cut short"), (tmp_path / "none.h5", "no such file")):
         with pytest.raises(InputError, match=words) as caught:
             Alignment.load(file)
         assert "\n" not in str(caught.value)
+    (tmp_path / "text.h5").write_text("nope")
+    with pytest.raises(InputError, match="not an alignment"):
+        Alignment.load(tmp_path / "text.h5")
+    with pytest.raises(InputError, match="a folder, not a file"):
+        Alignment.load(tmp_path)
     import h5py
 
     with h5py.File(tmp_path / "new.h5", "w") as file:
@@ -163,6 +168,47 @@ def test_bad_files_are_one_sentence(plain, tmp_path):
         file.attrs["format"] = "else"
     with pytest.raises(InputError, match="no alignment"):
         Alignment.load(tmp_path / "other.h5")
+
+
+def test_any_changed_byte_is_refused(plain, tmp_path):
+    whole = plain.save(tmp_path / "a.h5").read_bytes()
+    rng = np.random.default_rng(0)
+    for place in [0, 8, 100, 511, *rng.integers(0, len(whole), 60), len(whole) - 1]:
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 0x10
+        (tmp_path / "b.h5").write_bytes(spoilt)
+        with pytest.raises(InputError):
+            Alignment.load(tmp_path / "b.h5")
+
+
+def test_threshold_is_where_p_max_is_significant(layers, sessions):
+    world = SynthConfig(animals=5, sessions=2, units=15, trials=140)
+    following = synth_sessions(world, 1, features=layers["conv2"])
+    config = replace(QUICK, folds=0)
+    for recorded in (sessions, following):
+        table = align(layers, recorded, config, stimuli=CONDITIONS).table
+        above = table["raw"] > table["threshold"] + 1e-9
+        assert (above == (table["p_max"] <= 0.05)).all()
+    assert above.any()
+    assert not above.all()
+
+
+def test_the_figure_draws_the_level_that_p_max_goes_by(plain):
+    pytest.importorskip("matplotlib")
+    from matplotlib.collections import LineCollection
+
+    from vibrissa.neural.align_figures import draw_alignment
+
+    for target in ("pooled", "219CR"):
+        axes = draw_alignment(plain, target=target).axes[0]
+        drawn = [
+            path.vertices[:, 1]
+            for lines in axes.collections
+            if isinstance(lines, LineCollection) and "p_max" in str(lines.get_label())
+            for path in lines.get_paths()
+        ]
+        expected = plain.rows(target=target)["threshold"].to_numpy()
+        assert np.allclose(np.array(drawn), expected[:, None])
 
 
 def test_xarray_has_named_axes(plain):
@@ -210,6 +256,96 @@ def test_low_reliability_has_no_score(layers):
     assert low["score"].isna().all()
     assert low["raw"].notna().all()
     assert low["reliability"].notna().all()
+
+
+def test_animals_less_alike_than_the_floor_have_no_score(layers, sessions):
+    floor = 0.99
+    found = align(layers, sessions, replace(QUICK, min_reliability=floor), stimuli=CONDITIONS)
+    group = found.rows(target=ANIMALS)
+    assert (group["reliability"] < floor).all()
+    assert set(group["status"]) == {"low_consistency"}
+    assert group[["score", "low", "high"]].isna().all(axis=None)
+    assert group[["raw", "p"]].notna().all(axis=None)
+    model = found.models.iloc[0]
+    assert model["status"] == "low_consistency"
+    assert np.isnan(model["held_out_score"])
+    assert np.isnan(model["low"])
+    assert np.isfinite(model["p"])
+
+
+def test_the_floor_holds_for_animals_that_cannot_be_compared(layers, sessions):
+    config = replace(QUICK, measure=measures.get("ridge")(), pattern_draws=5, min_reliability=0.999)
+    found = align({"conv0": layers["conv0"]}, sessions, config, stimuli=CONDITIONS)
+    assert set(found.rows(target=ANIMALS)["status"]) == {"low_consistency"}
+    assert np.isnan(found.models.iloc[0]["held_out_score"])
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_layers_of_few_units_say_so_everywhere(layers, sessions, units):
+    some = {"few": layers["conv0"][:, :units], "dead": np.full((6, 8), 0.3), **layers}
+    found = align(some, sessions, QUICK, stimuli=CONDITIONS)
+    assert set(found.rows(layer="few")["status"]) == {"too_few_units"}
+    assert set(found.rows(layer="dead")["status"]) == {"source_constant"}
+    euclidean = replace(QUICK, measure=RSA(rdm="euclidean"))
+    found = align(some, sessions, euclidean, stimuli=CONDITIONS)
+    assert "too_few_units" not in set(found.table["status"])
+
+
+def test_missing_intervals_are_explained(layers, sessions):
+    few = [s for s in sessions if s.animal in ("219CR", "220CR")]
+    found = align(layers, few, replace(QUICK, folds=0), stimuli=CONDITIONS)
+    assert found.table["low"].isna().all()
+    assert any("over animals: there are 2" in remark for remark in found.remarks)
+    assert any("folds is 0" in remark for remark in found.remarks)
+    found = align(layers, sessions, QUICK, stimuli=CONDITIONS)
+    assert not any("no interval" in remark for remark in found.remarks)
+
+
+def test_the_bias_at_low_reliability_is_said(layers):
+    def remarks(tuning, measure):
+        world = SynthConfig(
+            animals=2, sessions=2, units=15, trials=90, population="exact", tuning=tuning
+        )
+        rates = {"m": layers["conv0"]}
+        config = replace(QUICK, folds=0, by=("animal",), measure=measure, min_reliability=0.0)
+        found = align(rates, synth_sessions(world, 3), config, stimuli=CONDITIONS)
+        low = found.table[(found.table["kind"] == "animal") & found.table["score"].notna()]
+        return found.remarks, (low["reliability"] < 0.8).any()
+
+    for tuning in (0.05, 0.2):
+        said, low = remarks(tuning, RSA())
+        assert low == (tuning == 0.05)
+        assert any("too high" in remark for remark in said) == low
+    said, _ = remarks(0.05, measures.get("crossnobis")())
+    assert not any("too high" in remark for remark in said)
+
+
+@pytest.mark.slow
+def test_how_large_the_bias_of_a_perfect_model_is():
+    """The table of docs/alignment.md, in its least reliable world."""
+    world = SynthConfig(animals=4, sessions=2, units=15, trials=90, population="exact", tuning=0.06)
+    scores: dict[str, list[float]] = {"rsa": [], "crossnobis": []}
+    for seed in range(500, 524):
+        sessions, truth = synth_sessions(world, seed), synth_truth(world, seed)
+        animal = sessions[0].animal
+        own = [s for s in sessions if s.animal == animal]
+        for name, found in scores.items():
+            config = AlignConfig(
+                measure=measures.get(name)(), draws=60, folds=0, permutations=1, by=("animal",)
+            )
+            table = align({"m": truth.rates(animal=animal)}, own, config, stimuli=CONDITIONS).table
+            found.append(float(table["score"].iloc[0]))
+    assert 1.03 < np.nanmean(scores["rsa"]) < 1.12
+    assert 0.94 < np.nanmean(scores["crossnobis"]) < 1.1
+
+
+def test_a_condition_that_no_session_shows_is_a_fault_of_the_recordings(layers, sessions):
+    short = [s.select(s.condition != "convex far") for s in sessions]
+    with pytest.raises(InputError) as caught:
+        align(layers, short, QUICK, stimuli=CONDITIONS)
+    said = str(caught.value)
+    assert said.startswith(f"recordings ({sorted(s.name for s in short)[0]}")
+    assert "no session has a trial of 'convex far'" in said
 
 
 def test_constant_layers_and_single_units(layers, sessions):
@@ -289,7 +425,27 @@ def test_bad_input_is_one_sentence(layers, sessions):
         (lambda: AlignConfig(draws=0), "draws"),
         (lambda: AlignConfig(folds=2), "folds"),
         (lambda: AlignConfig(level=1.0), "level"),
-        (lambda: AlignConfig(measure="rsa"), "measure"),  # pyright: ignore
+        (lambda: AlignConfig(measure="rsa"), "measures.get('rsa')()"),  # pyright: ignore
+        (lambda: AlignConfig(measure="rsaa"), "Known"),  # pyright: ignore
+        (lambda: AlignConfig(draws="x"), "draws"),  # pyright: ignore
+        (lambda: AlignConfig(draws=2.5), "draws"),  # pyright: ignore
+        (lambda: AlignConfig(level="x"), "level"),  # pyright: ignore
+        (lambda: AlignConfig(by="animal"), "by = "),  # pyright: ignore
+        (lambda: AlignConfig(conditions="convex far"), "conditions = "),  # pyright: ignore
+        (lambda: AlignConfig(min_reliability=2), "min_reliability"),
+        (lambda: AlignConfig(min_reliability=-1), "min_reliability"),
+        (
+            lambda: align({"a": np.full((6, 3), "x")}, sessions, stimuli=CONDITIONS),
+            "no real numbers",
+        ),
+        (
+            lambda: align({"a": np.ones((6, 3)) * 1j}, sessions, stimuli=CONDITIONS),
+            "no real numbers",
+        ),
+        (
+            lambda: align({"a": [[1.0], [1.0, 2.0]]}, sessions, stimuli=CONDITIONS),
+            "no array of numbers",
+        ),
     ]  # fmt: skip
     for work, words in cases:
         with pytest.raises(InputError) as caught:

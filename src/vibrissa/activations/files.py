@@ -57,6 +57,8 @@ class ActivationsFile:
         import h5py
 
         self.path = path
+        if path.is_dir():
+            raise refuse("activations file", str(path), "a folder", "give a file in it")
         if not path.is_file():
             raise refuse("activations file", str(path), "there is no such file", "check the path")
         self._stream = sealed_stream(path)  # None if nothing seals it
@@ -84,7 +86,7 @@ class ActivationsFile:
             traceback.clear_frames(error.__traceback__)
             self._raise_damage()
             raise InputError(
-                f"{self.path}: not a readable activations file ({_first_line(error)}); "
+                f"{self.path}: not a readable Activations file, it is damaged or cut short; "
                 "write it again or restore it from a copy."
             ) from error
         self._raise_damage()
@@ -103,7 +105,7 @@ class ActivationsFile:
         for key, wanted in (("version", FORMAT_VERSION), ("axes", " ".join(ACTIVATION_AXES))):
             if not _is(attributes.get(key), wanted):
                 raise refuse(
-                    f"{where}: {key}", attributes.get(key), f"must be {wanted!r}",
+                    f"{where}: {key}", _plain(attributes.get(key)), f"must be {wanted!r}",
                     "convert the file, or upgrade vibrissa",
                 )  # fmt: skip
         self.model = str(attributes.get("model", ""))
@@ -137,8 +139,9 @@ class ActivationsFile:
         shape = tuple(int(n) for n in dataset.shape)
         if dataset.dtype.kind not in "fiu" or len(shape) != 3 or shape[0] != len(self.stimuli):
             raise refuse(
-                f"layers/{place}", (shape, str(dataset.dtype)),
-                f"not (stimulus, time, unit) numbers of {len(self.stimuli)} stimuli", "mend it",
+                f"layers/{place}", f"{dataset.dtype} array of shape {shape}",
+                f"not (stimulus, time, unit) numbers of {len(self.stimuli)} stimuli",
+                "write the layer with these axes",
             )  # fmt: skip
         said = dataset.attrs
         name = str(said.get("name", place))
@@ -295,9 +298,10 @@ def _is(found: object, wanted: object) -> bool:
         return False
 
 
+def _plain(found: object) -> object:
+    """A number of numpy as Python's, for messages."""
+    return found.item() if isinstance(found, np.generic) else found
+
+
 def _read_text(file: Any, name: str) -> tuple[str, ...]:
     return tuple(file[name].asstr()[()])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -55,9 +55,29 @@ def sealed_h5(path: Path) -> Iterator[Any]:
             stream.write(_header(BLOCK_BYTES, body, hashlib.sha256(digests).hexdigest()))
 
 
-def sealed_stream(path: Path) -> SealedStream | None:
+def sealed_bytes(path: Path, kind: str) -> bytes | None:
+    """All of a sealed file, each byte checked, for ``h5py.File``; None as :func:`sealed_stream`.
+
+    Raises:
+        InputError: as there, or any byte differs from what was written.
+    """
+    stream = sealed_stream(path, kind)
+    if stream is None:
+        return None
+    with stream:
+        found = stream.read()
+        if stream.damage:
+            raise InputError(stream.damage)
+        return found
+
+
+def sealed_stream(path: Path, kind: str = "Activations file") -> SealedStream | None:
     """What ``h5py.File`` should read; None where HDF5's own beginning comes first, so that nothing
     seals the file.
+
+    Args:
+        path: the file.
+        kind: what it should be, for the message.
 
     Raises:
         InputError: the file cannot be read, its header is damaged, or it is cut short.
@@ -65,7 +85,7 @@ def sealed_stream(path: Path) -> SealedStream | None:
     try:
         with path.open("rb") as stream:
             plain = stream.read(len(_SIGNATURE)) == _SIGNATURE
-        return None if plain else SealedStream(path)
+        return None if plain else SealedStream(path, kind)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the path and its permissions."
@@ -85,10 +105,11 @@ class SealedStream(io.RawIOBase):
         InputError: the header or the list of digests is damaged, or the file is cut short.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "Activations file") -> None:
         super().__init__()
         self.damage = ""
         self._path = path
+        self._kind = kind
         self._at = 0
         self._stream = path.open("rb", buffering=0)
         try:
@@ -99,6 +120,11 @@ class SealedStream(io.RawIOBase):
 
     def _read_seal(self) -> None:
         header = self._stream.read(HEADER_BYTES) or b""
+        if header and not header.startswith(_MARK[:8].encode()):
+            raise InputError(
+                f"{self._path}: not an {self._kind} (it begins with {header[:16]!r}); give another "
+                "file, or restore this one from a copy."
+            )
         found = _HEADER.match(header.decode("latin-1"))
         if found is None or header != _header(int(found[1]), int(found[2]), found[3]):
             raise self._damaged("its header is not that of a sealed file")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +16,7 @@ from vibrissa.cli.speaking import say
 from vibrissa.core.errors import InputError, refuse
 
 if TYPE_CHECKING:
+    from vibrissa.neural.aligning import AlignConfig
     from vibrissa.neural.alignment import Alignment
     from vibrissa.neural.session import Session
 
@@ -43,10 +46,11 @@ class AlignOptions:
         draws: random split halves.
         folds: groups of trials for the jackknife interval; 0 for none.
         permutations: all orders of the conditions if there are no more, else so many.
-        min_reliability: below it no score is given.
+        min_reliability: from 0 to below 1; below it no score is given.
         seed: of everything random.
-        published: run the published protocol as well, for audit, and what each deviation does.
-        figure: draw alignment.png.
+        published: run the published protocol as well, for audit, and what each deviation does
+            (published.csv).
+        figure: whether alignment.png is drawn, which --no-figure leaves out.
         json: print one JSON document on stdout.
         quiet: no progress bar, no remarks.
     """
@@ -80,7 +84,7 @@ class AlignOptions:
 def run(options: AlignOptions) -> int:
     """Score the models, write everything under the output folder, print a short table."""
     from vibrissa.activations.container import Activations
-    from vibrissa.neural.aligning import AlignConfig, align
+    from vibrissa.neural.aligning import AlignConfig
 
     if not options.activations:
         raise InputError("activations: no file is given; name one Activations file or more.")
@@ -94,13 +98,24 @@ def run(options: AlignOptions) -> int:
         draws=options.draws, folds=options.folds, permutations=options.permutations,
         min_reliability=options.min_reliability, seed=options.seed,
     )  # fmt: skip
+    if options.out.exists() and not options.out.is_dir():
+        raise refuse("out", str(options.out), "a file, not a folder", "choose another folder")
     models: dict[str, Any] = {}
     for path in options.activations:
         found = Activations.load(path)
         name = found.model or path.name.split(".")[0]
         models[name if name not in models else f"{name} ({path.name})"] = found
     sessions = _sessions(options, models)
-    folder = writable_folder(options.out)
+    with _output(options.out) as folder:
+        return _write(options, models, sessions, config, folder)
+
+
+def _write(
+    options: AlignOptions, models: dict[str, Any], sessions: tuple[Session, ...],
+    config: AlignConfig, folder: Path,
+) -> int:  # fmt: skip
+    from vibrissa.neural.aligning import align
+
     result = align(models, sessions, config, quiet=options.quiet)
     written = [result.save(folder / "alignment.h5"), result.to_csv(folder / "alignment.csv")]
     try:
@@ -109,24 +124,43 @@ def run(options: AlignOptions) -> int:
         _remark(options, str(error))
     if options.figure:
         written.append(_draw(result, folder / "alignment.png"))
+    published = None
+    if options.published:
+        published = _published(options, models, sessions, folder)
+        written.append(folder / "published.csv")
     document = {
         "measure": result.measure, "conditions": list(result.conditions),
         "models": _records(result.models), "table": _records(result.table),
         "remarks": list(result.remarks), "files": [str(path) for path in written],
     }  # fmt: skip
-    if options.published:
-        document["published"] = _published(options, models, sessions, folder)
+    if published is not None:
+        document["published"] = published
     if options.json:
         print(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
         return 0
     print(_short(result))
     for step in document.get("published", []):
         score = step["model_score"]
-        print(f"published, {step['model']}: {step['step']}: score {_number(score)}")
+        print(f"published, {_line(step['model'])}: {step['step']}: score {_number(score)}")
     for remark in result.remarks:
         _remark(options, remark)
     _remark(options, f"written: {', '.join(str(path) for path in written)}")
     return 0
+
+
+@contextmanager
+def _output(path: Path) -> Iterator[Path]:
+    """The output folder; what was made of it goes again if nothing comes to be written there."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield writable_folder(path)
+    except BaseException:
+        for folder in made:
+            try:
+                folder.rmdir()  # only if it is empty
+            except OSError:
+                break
+        raise
 
 
 def _measure(options: AlignOptions) -> Any:
@@ -228,25 +262,43 @@ def _short(result: Alignment) -> str:
     from vibrissa.neural.align_figures import main_target
 
     target = main_target(result)
-    lines = [f"{result.measure}, target {target}:"]
-    lines.append(f"  {'model':<28} {'layer':<18} {'raw':>6} {'ceil':>6} {'score':>6} "
-                 f"{'interval':>15} {'p':>7} {'p_max':>7}  status")  # fmt: skip
+    head = ("model", "layer", "raw", "ceil", "score", "interval", "p", "p_max", "status")
+    cells = [head]
     for model in dict.fromkeys(result.table["model"]):
         rows = result.rows(target=target, model=model)
         for _, row in rows.sort_values("raw", ascending=False).head(3).iterrows():
-            interval = f"[{_number(row['low'])}, {_number(row['high'])}]"
-            lines.append(
-                f"  {model[:28]:<28} {row['layer'][:18]:<18} {_number(row['raw']):>6} "
-                f"{_number(row['ceiling']):>6} {_number(row['score']):>6} {interval:>15} "
-                f"{_number(row['p'], 4):>7} {_number(row['p_max'], 4):>7}  {row['status']}"
-            )
+            cells.append(
+                (
+                    _line(model), _line(row["layer"]), _number(row["raw"]),
+                    _number(row["ceiling"]), _number(row["score"]), _interval(row),
+                    _number(row["p"], 4), _number(row["p_max"], 4), row["status"],
+                )
+            )  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [f"{result.measure}, target {target}:"]
+    for line in cells:
+        name = [text.ljust(width) for text, width in zip(line[:2], widths[:2], strict=True)]
+        rest = [text.rjust(width) for text, width in zip(line[2:-1], widths[2:-1], strict=True)]
+        lines.append("  " + " ".join([*name, *rest]) + f"  {line[-1]}")
     for _, row in result.models.iterrows():
+        why = "" if row["status"] == "ok" else f" ({row['status']})"
         lines.append(
-            f"{row['model']}: layer chosen on the other animals: score "
-            f"{_number(row['held_out_score'])} [{_number(row['low'])}, {_number(row['high'])}], "
+            f"{_line(row['model'])}: layer chosen on the other animals: score "
+            f"{_number(row['held_out_score'])}{why} {_interval(row)}, "
             f"p = {_number(row['p'], 4)}, q = {_number(row['q'], 4)}"
         )
     return "\n".join(lines)
+
+
+def _interval(row: Any) -> str:
+    """``[low, high]``; where there is none a remark says why."""
+    low, high = _number(row["low"]), _number(row["high"])
+    return "no interval" if low == "-" or high == "-" else f"[{low}, {high}]"
+
+
+def _line(name: str) -> str:
+    """A name whole, on one line."""
+    return name if name.isprintable() else repr(name)[1:-1]
 
 
 def _number(value: Any, digits: int = 2) -> str:

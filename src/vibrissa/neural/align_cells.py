@@ -98,11 +98,14 @@ def cells_of_moments(
         null = moved.T
     else:
         null = measure.null(source_features, target.full, orders)
-    return _cells(
+    cells = _cells(
         raw, r_yy, r_xx, null, fold_raw, fold_yy, fold_xx,
         np.asarray(np.isfinite(source_features).all(axis=1)), floor, level,
         features if measure.symmetric else None,
     )  # fmt: skip
+    few = np.array([s.n_units < measure.least_units for s in sources])
+    cells.status[few | (target.full.n_units < measure.least_units)] = "too_few_units"
+    return cells
 
 
 def cells_of_patterns(

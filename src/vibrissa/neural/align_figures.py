@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vibrissa.neural.inference import ALPHA
 from vibrissa.neural.targets import ANIMALS, POOLED
 
 if TYPE_CHECKING:
@@ -18,21 +19,22 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 def main_target(alignment: Alignment) -> str:
     """The target to look at first: the animals as a group, else the pooled one, else the first."""
     names = list(dict.fromkeys(alignment.table["target"]))
-    status = dict(zip(alignment.table["target"], alignment.table["status"], strict=True))
+    status = alignment.table.groupby("target")["status"].agg(set)
     for name in (ANIMALS, POOLED):
-        if name in names and not str(status[name]).startswith(("one_animal", "low_consistency")):
+        if name in names and not status[name] & {"one_animal", "low_consistency"}:
             return name
     return POOLED if POOLED in names else names[0]
 
 
-def draw_alignment(alignment: Alignment, *, target: str | None = None, null_q: float = 0.95) -> Any:
+def draw_alignment(alignment: Alignment, *, target: str | None = None) -> Any:
     """One figure (matplotlib): values by layer, and the RDMs of the target and the best layers.
+
+    A dash at each layer is its ``threshold``: values above it have ``p_max`` of 0.05 or less and
+    a ring.
 
     Args:
         alignment: of at most six models.
         target: which; by default :func:`main_target`.
-        null_q: the band reaches up to this quantile of the largest value over layers that
-            relabelled conditions give.
 
     Raises:
         InputError: no such target.
@@ -55,20 +57,17 @@ def draw_alignment(alignment: Alignment, *, target: str | None = None, null_q: f
         axes.plot(x, raw, "o-", color=colour, label=model, markersize=4)
         low, high = (mine[k].to_numpy(float) * ceiling for k in ("low", "high"))
         axes.vlines(x, low, high, color=colour, alpha=0.5)
-        strong = mine["p_max"].to_numpy(float) < 0.05
+        strong = mine["p_max"].to_numpy(float) <= ALPHA
+        level = mine["threshold"].to_numpy(float)
+        axes.hlines(level, x - 0.35, x + 0.35, color=colour, linestyle=(0, (2, 1)), linewidth=1.2,
+                    label=f"{model}: p_max = {ALPHA:g}")  # fmt: skip
         axes.plot(x[strong], raw[strong], "o", color=colour, markersize=9, fillstyle="none")
     _ceilings(axes, rows, len(layers))
-    keys = [f"{model}/{target}" for model in models]
-    null = np.array([alignment.null_max[key] for key in keys if key in alignment.null_max]).ravel()
-    null = null[np.isfinite(null)]
-    if len(null):
-        axes.axhspan(0, float(np.quantile(null, null_q)), color="0.9", zorder=0,
-                     label=f"best layer by chance, {null_q:.0%}")  # fmt: skip
     axes.axhline(0, color="0.4", linewidth=0.8)
     axes.set_xticks(range(len(layers)), layers, rotation=60 if len(layers) > 5 else 0,
                     ha="right" if len(layers) > 5 else "center", fontsize=8)  # fmt: skip
     axes.set_ylabel(f"{alignment.measure}, raw value")
-    axes.set_title(f"target: {target}   (ring: p_max < 0.05; bars: interval)", fontsize=10)
+    axes.set_title(f"target: {target}   (ring: p_max <= 0.05; bars: interval)", fontsize=10)
     axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if panels:
         _draw_rdms(figure, grid[1], panels, alignment.conditions)

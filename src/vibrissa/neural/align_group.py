@@ -11,7 +11,7 @@ from vibrissa.neural.ceilings import group_score
 from vibrissa.neural.inference import TOLERANCE, bootstrap_interval
 
 LEAST_CONSISTENCY = 0.05
-"""Mean likeness of two animals below which the root of it is no ceiling."""
+"""Mean likeness of two animals below which the root of it is no ceiling, whatever the user says."""
 LEAST_ANIMALS = 4
 """With fewer a bootstrap over animals is too narrow, so that none is given."""
 BOOTSTRAP_DRAWS = 2000
@@ -43,8 +43,9 @@ class Group:
 
 
 def group_of(
-    raw: np.ndarray, null: np.ndarray, pair: np.ndarray | None, ceiling: np.ndarray, level: float
-) -> Group:
+    raw: np.ndarray, null: np.ndarray, pair: np.ndarray | None, ceiling: np.ndarray, level: float,
+    *, floor: float = LEAST_CONSISTENCY, reasons: np.ndarray | None = None,
+) -> Group:  # fmt: skip
     """Bring animals together.
 
     Args:
@@ -53,6 +54,8 @@ def group_of(
         pair: (animal, animal) likeness of animals, or None if the measure has none.
         ceiling: (layer, animal) roots of reliabilities, used where ``pair`` is None.
         level: of confidence.
+        floor: consistency below which no score is given; never less than ``LEAST_CONSISTENCY``.
+        reasons: (layer, animal) statuses; that of an animal without a value is the layer's.
     """
     n = raw.shape[1]
     nothing = np.full(len(raw), np.nan)
@@ -70,12 +73,15 @@ def group_of(
     else:
         scores, found = score(np.ones((1, n)))
         consistency = float(found[0])
-        if not consistency >= LEAST_CONSISTENCY:
+        if not consistency >= max(floor, LEAST_CONSISTENCY):
             status[:] = "low_consistency"
         else:
             value = scores[0]
             status[~np.isfinite(value)] = "undefined"
             low, high = _interval(lambda weights: score(weights)[0], n, level)
+    if reasons is not None:
+        for layer, animal in np.argwhere(~np.isfinite(raw)):
+            status[layer] = reasons[layer, animal]
     return Group(
         raw=raw.mean(axis=1), consistency=consistency, score=value, low=low, high=high,
         null=null.mean(axis=2), status=status, n_animals=n,
@@ -121,8 +127,9 @@ class HeldOut:
 
 
 def held_out(
-    raw: np.ndarray, null: np.ndarray, pair: np.ndarray | None, ceiling: np.ndarray, level: float
-) -> HeldOut:
+    raw: np.ndarray, null: np.ndarray, pair: np.ndarray | None, ceiling: np.ndarray, level: float,
+    *, floor: float = LEAST_CONSISTENCY,
+) -> HeldOut:  # fmt: skip
     """Choose the layer on all animals but one, score it on that one, average.
 
     Arguments as for :func:`group_of`.
@@ -149,8 +156,15 @@ def held_out(
         own = ceiling[layers, np.arange(n)]
         return found * weights.sum(axis=1) / (weights * own).sum(axis=1)
 
-    total = float(score(once)[0])
-    low, high = _interval(score, n, level)
+    if pair is not None:
+        consistency = float(group_score(raw[:1], pair, once)[1][0])
+    else:
+        consistency = float(ceiling[chosen[0], np.arange(n)].mean()) ** 2
+    if consistency >= max(floor, LEAST_CONSISTENCY):
+        total = float(score(once)[0])
+        low, high = _interval(score, n, level)
+    else:
+        total, low, high = nan, nan, nan
     status = "ok" if np.isfinite(total) else "low_consistency"
     return HeldOut(
         raw=float(value[0]), score=total, low=float(low), high=float(high), p=p,

@@ -39,7 +39,7 @@ class Source:
         if hasattr(self.content, "mean_over_time"):
             values = self.content.mean_over_time(layer)
         else:
-            values = np.asarray(self.content[layer], dtype=np.float64)
+            values = _numbers(where, self.content[layer])
             if values.ndim == 3:
                 values = values.mean(axis=1)
             if values.ndim != 2 or len(values) != len(self.stimuli):
@@ -97,13 +97,16 @@ def sources_of(
     raise refuse("activations", kind, "cannot be scored", "give Activations or layer -> array")
 
 
-def match_conditions(source: Source, conditions: Sequence[str], given: bool) -> None:
+def match_conditions(
+    source: Source, conditions: Sequence[str], given: bool, *, recorded_in: Sequence[str] = ()
+) -> None:
     """Refuse a model whose stimuli are not the conditions.
 
     Args:
         source: the model.
         conditions: those of the comparison.
         given: whether the user named them; stimuli besides are then of no account.
+        recorded_in: names of the sessions that the conditions were taken from.
 
     Raises:
         InputError: a condition without activations, or stimuli that were not recorded.
@@ -116,10 +119,30 @@ def match_conditions(source: Source, conditions: Sequence[str], given: bool) -> 
         )
     odd = [name for name in source.stimuli if name not in conditions]
     if odd and not given:
+        # whichever side is at fault, what the other one holds tells
+        many = ", ..." if len(recorded_in) > 3 else ""
+        which = f" ({', '.join(recorded_in[:3])}{many})" if recorded_in else ""
         raise InputError(
-            f"activations of {source.model}: stimulus {odd[0]!r} was not recorded; name stimuli as "
-            "conditions are, or give the conditions to compare."
+            f"recordings{which}: no session has a trial of {odd[0]!r}, a stimulus of the "
+            f"activations of {source.model}, but of {', '.join(conditions)}; add sessions that "
+            "show it, name stimuli as conditions are, or give the conditions to compare."
         )
+
+
+def _numbers(where: str, given: Any) -> np.ndarray:
+    try:
+        values = np.asarray(given)
+        if values.dtype.kind not in "fiub":
+            raise refuse(where, f"array of {values.dtype}", "no real numbers", "give numbers")
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors with gradient
+        if isinstance(error, InputError):
+            raise
+        kind = type(given).__name__
+        raise refuse(
+            where, kind, "no array of numbers",
+            "give numpy arrays, of a tensor t: t.detach().cpu().numpy()",
+        ) from error  # fmt: skip
+    return values.astype(np.float64)
 
 
 def _is_activations(value: Any) -> bool:

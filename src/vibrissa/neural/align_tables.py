@@ -10,13 +10,9 @@ import numpy as np
 from vibrissa.core.manifest import Manifest
 from vibrissa.neural.align_cells import Cells
 from vibrissa.neural.align_group import Group, group_of, held_out
+from vibrissa.neural.align_remarks import remarks_on
 from vibrissa.neural.alignment import Alignment
-from vibrissa.neural.inference import (
-    FIXED_STIMULI,
-    benjamini_hochberg,
-    max_statistic_p,
-    permutation_p,
-)
+from vibrissa.neural.inference import benjamini_hochberg, max_statistic, permutation_p
 from vibrissa.neural.measures import RSA, Measure
 from vibrissa.neural.rdm_moments import Moments
 from vibrissa.neural.reliability import SessionMoments
@@ -25,7 +21,7 @@ from vibrissa.neural.targets import ANIMALS, Target
 
 COLUMNS: Final = (
     "model", "layer", "target", "kind", "raw", "reliability", "source_reliability", "ceiling",
-    "score", "low", "high", "interval_over", "p", "p_max", "kept", "ceiling_lower",
+    "score", "low", "high", "interval_over", "p", "p_max", "threshold", "kept", "ceiling_lower",
     "ceiling_upper", "animals", "sessions", "units", "status",
 )  # fmt: skip
 MODEL_COLUMNS: Final = (
@@ -67,19 +63,23 @@ def build(
         group = None
         if with_group:
             arguments = _of_animals(cells, animals, mine)
-            group = group_of(*arguments[:2], pair, arguments[2], config.level)
+            group = group_of(
+                *arguments[:2], pair, arguments[2], config.level, floor=config.min_reliability,
+                reasons=np.stack([cells[a].status[mine] for a in animals], axis=-1),
+            )  # fmt: skip
         observed, null = _all(cells, targets, group, mine)
-        corrected = max_statistic_p(observed.ravel(), null.reshape(len(null), -1))
-        corrected = corrected.reshape(observed.shape)
+        found = max_statistic(observed.ravel(), null.reshape(len(null), -1))
+        corrected, threshold = (values.reshape(observed.shape) for values in found)
         p = permutation_p(observed, null)
         null_max |= _largest(model, [t.name for t in targets] + [ANIMALS], null)
         for t, target in enumerate(targets):
             rows += _target_rows(
-                model, layers, target, cells[target.name], mine, p[t], corrected[t], usable
-            )
+                model, layers, target, cells[target.name], mine, p[t], corrected[t], threshold[t],
+                usable,
+            )  # fmt: skip
         if group is not None:
-            rows += _group_rows(model, layers, group, p[-1], corrected[-1], bounds, animals,
-                                targets, usable)  # fmt: skip
+            rows += _group_rows(model, layers, group, p[-1], corrected[-1], threshold[-1], bounds,
+                                animals, targets, usable)  # fmt: skip
             summary.append(
                 _model_row(model, layers, group, corrected[-1], cells, animals, mine, pair, config)
             )
@@ -87,11 +87,10 @@ def build(
     by_model = pd.DataFrame(summary, columns=list(MODEL_COLUMNS))
     if len(by_model):
         by_model["q"] = benjamini_hochberg(by_model["p"].to_numpy(dtype=np.float64))
-    remarks = [FIXED_STIMULI]
-    orders = len(next(iter(cells.values())).null)
-    kind = f"all {orders}" if exact else f"{orders} random"
-    remarks.append(f"p-values: {kind} orders of the {len(conditions)} conditions, one-sided.")
-    remarks += [f"session {name} is left out: {why}." for name, why in excluded.items()]
+    remarks = remarks_on(
+        table, config, orders=len(next(iter(cells.values())).null), exact=exact,
+        n_conditions=len(conditions), excluded=excluded,
+    )  # fmt: skip
     rdms: dict[str, np.ndarray] = {}
     layer_rdms: dict[str, np.ndarray] = {}
     if isinstance(measure, RSA):
@@ -102,7 +101,7 @@ def build(
         }
     return Alignment(
         table=table, models=by_model, conditions=conditions,
-        measure=_name_of(measure), remarks=tuple(remarks), target_rdms=rdms,
+        measure=_name_of(measure), remarks=remarks, target_rdms=rdms,
         layer_rdms=layer_rdms, null_max=null_max, manifest=manifest,
     )  # fmt: skip
 
@@ -144,7 +143,7 @@ def _largest(model: str, names: Sequence[str], null: np.ndarray) -> dict[str, np
 
 def _target_rows(
     model: str, layers: Sequence[str], target: Target, cells: Cells, mine: np.ndarray,
-    p: np.ndarray, p_max: np.ndarray, usable: Mapping[str, Session],
+    p: np.ndarray, p_max: np.ndarray, threshold: np.ndarray, usable: Mapping[str, Session],
 ) -> list[dict[str, Any]]:  # fmt: skip
     inside = [usable[s.name] for s in target.sessions if s.name in usable]
     ceiling = _ceiling(cells)
@@ -158,7 +157,7 @@ def _target_rows(
                 "source_reliability": cells.source_reliability[k], "ceiling": ceiling[k],
                 "score": cells.score[k], "low": cells.low[k], "high": cells.high[k],
                 "interval_over": "trials" if np.isfinite(cells.low[k]) else "",
-                "p": p[j], "p_max": p_max[j], "kept": cells.kept,
+                "p": p[j], "p_max": p_max[j], "threshold": threshold[j], "kept": cells.kept,
                 "ceiling_lower": np.nan, "ceiling_upper": np.nan,
                 "animals": len({s.animal for s in inside}), "sessions": len(inside),
                 "units": sum(s.n_units for s in inside), "status": cells.status[k],
@@ -169,8 +168,8 @@ def _target_rows(
 
 def _group_rows(
     model: str, layers: Sequence[str], group: Group, p: np.ndarray, p_max: np.ndarray,
-    bounds: tuple[float, float], animals: Sequence[str], targets: Sequence[Target],
-    usable: Mapping[str, Session],
+    threshold: np.ndarray, bounds: tuple[float, float], animals: Sequence[str],
+    targets: Sequence[Target], usable: Mapping[str, Session],
 ) -> list[dict[str, Any]]:  # fmt: skip
     names = {s.name for t in targets if t.name in animals for s in t.sessions} & set(usable)
     ceiling = np.sqrt(group.consistency) if group.consistency > 0 else np.nan
@@ -181,8 +180,9 @@ def _group_rows(
             "ceiling": ceiling, "score": group.score[j], "low": group.low[j],
             "high": group.high[j],
             "interval_over": "animals" if np.isfinite(group.low[j]) else "",
-            "p": p[j], "p_max": p_max[j], "kept": 1.0, "ceiling_lower": bounds[0],
-            "ceiling_upper": bounds[1], "animals": group.n_animals, "sessions": len(names),
+            "p": p[j], "p_max": p_max[j], "threshold": threshold[j], "kept": 1.0,
+            "ceiling_lower": bounds[0], "ceiling_upper": bounds[1],
+            "animals": group.n_animals, "sessions": len(names),
             "units": sum(usable[n].n_units for n in names), "status": group.status[j],
         }
         for j, layer in enumerate(layers)
@@ -195,7 +195,10 @@ def _model_row(
     pair: np.ndarray | None, config: Any,
 ) -> dict[str, Any]:  # fmt: skip
     raw, null, ceiling = _of_animals(cells, animals, mine)
-    found = held_out(raw, null, pair, ceiling, config.level)
+    found = held_out(raw, null, pair, ceiling, config.level, floor=config.min_reliability)
+    status = found.status
+    if status == "undefined" and len(set(group.status)) == 1:
+        status = group.status[0]
     known = np.isfinite(group.raw)
     best = int(np.argmax(np.where(known, group.raw, -np.inf)))
     picked = {str(layers[k]) for k in found.chosen if k >= 0}
@@ -204,7 +207,7 @@ def _model_row(
         "model": model, "layers": len(layers), "best_layer": layers[best] if known.any() else "",
         "best_score": group.score[best], "best_p_max": p_max[best], "held_out_raw": found.raw,
         "held_out_score": found.score, "low": found.low, "high": found.high, "p": found.p,
-        "q": np.nan, "chosen": " ".join(chosen), "status": found.status,
+        "q": np.nan, "chosen": " ".join(chosen), "status": status,
     }  # fmt: skip
 
 

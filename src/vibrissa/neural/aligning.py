@@ -21,7 +21,7 @@ from vibrissa.neural.align_sources import layers_of, match_conditions, sources_o
 from vibrissa.neural.align_tables import build
 from vibrissa.neural.alignment import Alignment
 from vibrissa.neural.inference import condition_orders
-from vibrissa.neural.measures import RSA, Measure
+from vibrissa.neural.measures import RSA, Measure, measures
 from vibrissa.neural.measures_partial import PartialRSA, confound_rdms
 from vibrissa.neural.rdm_moments import Moments, moments_of
 from vibrissa.neural.reliability import SessionMoments, mean_offset, session_moments
@@ -45,7 +45,8 @@ class AlignConfig:
         permutations: all orders of the conditions if there are no more than this (six have 720),
             else so many at random.
         min_trials: of each condition that a session must have, 2 or more; others are left out.
-        min_reliability: below it no score is given (status ``low_reliability``).
+        min_reliability: from 0 to below 1; below it no score is given (status ``low_reliability``),
+            nor where the animals are less alike than that (``low_consistency``).
         level: of confidence of the intervals.
         seed: of halves, folds and random permutations.
 
@@ -68,20 +69,45 @@ class AlignConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.measure, Measure):
-            raise refuse("measure", self.measure, "no measure", "give one of the registry measures")
+            raise _no_measure(self.measure)
         least = {"draws": 1, "pattern_draws": 1, "folds": 0, "fold_draws": 1, "permutations": 1,
                  "min_trials": 2, "seed": 0}  # fmt: skip
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise refuse(
-                    name, getattr(self, name), f"below {smallest}", f"give {smallest} or more"
-                )
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool):
+                raise refuse(name, value, "no whole number", f"give {smallest} or more")
+            if value < smallest:
+                raise refuse(name, value, f"below {smallest}", f"give {smallest} or more")
         if self.folds in (1, 2):
             raise refuse("folds", self.folds, "too few for an interval", "give 0, or 3 or more")
-        if not 0 < self.level < 1:
+        if not _is_number(self.level) or not 0 < self.level < 1:
             raise refuse("level", self.level, "no share", "give for instance 0.95")
+        if not _is_number(self.min_reliability) or not 0 <= self.min_reliability < 1:
+            raise refuse(
+                "min_reliability", self.min_reliability, "not from 0 to below 1",
+                "give for instance 0.2",
+            )  # fmt: skip
+        for name in ("by", "conditions"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise refuse(name, value, "one text, not several", f"give ({value!r},)")
         if self.fold_draws > self.draws:
             object.__setattr__(self, "fold_draws", self.draws)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _no_measure(given: object) -> InputError:
+    """Say how a measure is given; the registry holds classes, which are made first."""
+    if isinstance(given, str):
+        kind = measures.get(given)  # an unknown name is refused with those that there are
+        return refuse(
+            "measure", given, "a name, not a measure",
+            f"give {kind.__name__}(), or measures.get({given!r})() from vibrissa.neural.measures",
+        )  # fmt: skip
+    return refuse("measure", given, "no measure", "give one of the registry measures, as RSA()")
 
 
 def align(
@@ -121,7 +147,7 @@ def align(
     conditions, given = _conditions(config, list(sessions.values()))
     sources = sources_of(activations, stimuli=stimuli, model=model)
     for source in sources:
-        match_conditions(source, conditions, given)
+        match_conditions(source, conditions, given, recorded_in=sorted(sessions))
     measure = config.measure
     odd = {n: why_unusable(s, conditions, config.min_trials) for n, s in sessions.items()}
     usable = {n: s for n, s in sessions.items() if not odd[n]}
@@ -217,8 +243,5 @@ def _all_cells(
             bound, layers, joined, orders, floor=config.min_reliability, level=config.level,
             source_features=shared,
         )  # fmt: skip
-        few = isinstance(measure, RSA) and measure.rdm == "correlation" and joined.full.n_units < 3
-        if few:
-            cells.status[:] = "too_few_units"
         found[target.name] = (cells, joined)
     return found

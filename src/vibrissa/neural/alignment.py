@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from vibrissa.activations.sealing import sealed_bytes, sealed_h5
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest
 from vibrissa.neural.rdm import square
 
 FORMAT: Final = "vibrissa alignment"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +31,10 @@ class Alignment:
             animals) and ``ceiling``, its root; ``score``, raw over ceiling, never clipped;
             ``low`` and ``high``, 95 % interval over what ``interval_over`` says; ``p``, one-sided,
             by relabelling the conditions;
-            ``p_max``, the same for all layers and targets of the model at once; ``kept``, share of
-            the draws; ``ceiling_lower`` and ``ceiling_upper``, noise ceilings over animals, in
-            units of ``raw``; ``status``, ``ok`` or why there is no score.
+            ``p_max``, the same for all layers and targets of the model at once; ``threshold``, the
+            raw value above which ``p_max`` is 0.05 or less; ``kept``, share of the draws;
+            ``ceiling_lower`` and ``ceiling_upper``, noise ceilings over animals, in units of
+            ``raw``; ``status``, ``ok`` or why there is no score.
         models: (pandas) one row per model, its layer chosen on other animals than it is scored on;
             ``q`` is the false discovery rate over models.
         conditions: in the order of the RDMs.
@@ -39,7 +42,8 @@ class Alignment:
         remarks: sentences that belong to the numbers, that stimuli are fixed first of all.
         target_rdms: target -> (pair,) entries; empty for measures without RDMs.
         layer_rdms: ``model/layer`` -> (pair,).
-        null_max: ``model/target`` -> (permutation,) largest raw value over the layers.
+        null_max: ``model/target`` -> (permutation,) largest raw value over the layers; of
+            that target alone and not studentised, so not what ``p_max`` goes by.
         manifest: how it came about.
     """
 
@@ -130,15 +134,13 @@ class Alignment:
     # --- files -------------------------------------------------------------------------------
 
     def save(self, path: Path | str) -> Path:
-        """Write one HDF5 file, whole or not at all.
+        """Write one HDF5 file, whole or not at all, sealed with digests of its bytes.
 
         Attributes ``format``, ``version`` and ``manifest`` (JSON); a group for each table with one
         dataset per column, in the order of the attribute ``columns``; ``rdms/target``,
         ``rdms/layer`` and ``null_max`` with one dataset per name.
         """
-        import h5py
-
-        with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+        with sealed_h5(Path(path)) as file:
             file.attrs["format"] = FORMAT
             file.attrs["version"] = VERSION
             file.attrs["measure"] = self.measure
@@ -165,15 +167,18 @@ class Alignment:
         """Read what :meth:`save` wrote.
 
         Raises:
-            InputError: no such file, another kind or version, or a damaged one.
+            InputError: no such file, another kind or version, or one of which a byte has changed.
         """
         import h5py
 
         source = Path(path)
+        if source.is_dir():
+            raise InputError(f"{source}: a folder, not a file; give the alignment.h5 in it.")
         if not source.is_file():
             raise InputError(f"{source}: there is no such file; check the path.")
+        whole = sealed_bytes(source, "alignment")
         try:
-            with h5py.File(source, "r") as file:
+            with h5py.File(source if whole is None else io.BytesIO(whole), "r") as file:
                 attributes: dict[str, Any] = dict(file.attrs)
                 if attributes.get("format") != FORMAT:
                     raise InputError(f"{source}: no alignment; give a file written by vibrissa.")
@@ -181,8 +186,13 @@ class Alignment:
                 if version != VERSION:
                     raise refuse(
                         f"{source}: version", version, f"this release reads version {VERSION}",
-                        "upgrade vibrissa",
+                        "align again" if version < VERSION else "upgrade vibrissa",
                     )  # fmt: skip
+                if whole is None:
+                    raise InputError(
+                        f"{source}: its seal is gone, so that damage cannot be told; restore it "
+                        "from a copy or align again."
+                    )
                 arrays = {name: _read_arrays(file[name]) for name in _GROUPS}
                 return cls(
                     table=_read_table(file["table"]), models=_read_table(file["models"]),
@@ -196,7 +206,10 @@ class Alignment:
         except InputError:
             raise
         except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise InputError(f"{source}: cannot be read ({error}); restore the file.") from error
+            raise InputError(
+                f"{source}: cannot be read as an alignment, it is damaged or cut short; restore it "
+                "from a copy or align again."
+            ) from error
 
 
 _GROUPS: Final = ("rdms_target", "rdms_layer", "null_max")

@@ -20,6 +20,8 @@ FIXED_STIMULI = (
     "Stimuli are fixed: p-values and intervals hold for these conditions and do not generalise to "
     "others."
 )
+ALPHA = 0.05
+"""Level at which the figure marks layers, and that the column ``threshold`` belongs to."""
 TOLERANCE = 1e-9
 """Values of a permutation within this of the observed one count as equal to it."""
 
@@ -77,18 +79,37 @@ def max_statistic_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     Returns:
         (cell,).
     """
-    found = np.full(observed.shape, np.nan)
+    return max_statistic(observed, null)[0]
+
+
+def max_statistic(
+    observed: np.ndarray, null: np.ndarray, *, alpha: float = ALPHA
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`max_statistic_p`, and the values above which it is ``alpha`` or less.
+
+    Args:
+        observed: (cell,) values; cells that are not finite take no part.
+        null: (permutation, cell).
+        alpha: level of significance.
+
+    Returns:
+        p-values (cell,) and thresholds (cell,) in the units of ``observed``, one for each cell
+        since each has its own null; NaN for cells that take no part.
+    """
+    found, threshold = np.full(observed.shape, np.nan), np.full(observed.shape, np.nan)
     mean, deviation = null.mean(axis=0), null.std(axis=0)
     use = np.isfinite(observed) & np.isfinite(mean) & (deviation > 1e-12)
     if not use.any():
-        return found
+        return found, threshold
     standard = (null[:, use] - mean[use]) / deviation[use]
     largest = standard.max(axis=1)
     here = (observed[use] - mean[use]) / deviation[use]
     largest.sort()
     above = len(largest) - np.searchsorted(largest, here - TOLERANCE, side="left")
     found[use] = above / len(largest)
-    return found
+    allowed = int(alpha * len(largest) + TOLERANCE)  # so many may reach a significant value
+    threshold[use] = mean[use] + deviation[use] * largest[-1 - allowed]
+    return found, threshold
 
 
 def jackknife_interval(

@@ -62,6 +62,11 @@ class Measure:
         """
         return frozenset({"rotation", "scaling", "order", "shift"})
 
+    @property
+    def least_units(self) -> int:
+        """Units that a layer and a target need for the measure to be defined."""
+        return 1
+
     def features(self, moments: Moments) -> np.ndarray:
         """(..., feature) of sets of patterns; NaN where the measure is not defined for one."""
         raise NotImplementedError
@@ -133,10 +138,15 @@ class RSA(Measure):
             return frozenset({"scaling", "order"})
         return frozenset({"rotation", "scaling", "order", "shift"})
 
+    @property
+    def least_units(self) -> int:
+        """Three for a correlation: two units can only agree or disagree."""
+        return 3 if self.rdm == "correlation" else 1
+
     def entries(self, moments: Moments) -> np.ndarray:
         """(..., pair) RDMs."""
         if self.rdm == "correlation":
-            if moments.n_units < 3:  # two units can only agree or disagree
+            if moments.n_units < self.least_units:
                 n = moments.n_conditions
                 return np.full((*moments.shape, n * (n - 1) // 2), np.nan)
             return moments.correlation()
