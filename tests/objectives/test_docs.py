@@ -20,7 +20,7 @@ def test_the_code_runs(capsys: pytest.CaptureFixture[str]):
     for block in blocks:
         exec(compile(block, "objectives.md", "exec"), found)
     assert found["result"].loss.isfinite()
-    said = re.search(r"print\(found\)  # (.*)", TEXT)
+    said = re.search(r"print\(\s*found\s*\)  # (.*)", TEXT)
     assert said is not None
     assert said[1] in capsys.readouterr().out
 
