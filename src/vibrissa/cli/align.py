@@ -263,7 +263,7 @@ def _short(result: Alignment) -> str:
 
     target = main_target(result)
     head = ("model", "layer", "raw", "ceil", "score", "interval", "p", "p_max", "status")
-    cells = [head]
+    cells: list[tuple[str, ...]] = [head]
     for model in dict.fromkeys(result.table["model"]):
         rows = result.rows(target=target, model=model)
         for _, row in rows.sort_values("raw", ascending=False).head(3).iterrows():
