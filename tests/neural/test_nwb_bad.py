@@ -1,5 +1,7 @@
 """Files that cannot be used: one sentence each that names the file and says what to do."""
 
+from datetime import UTC, datetime
+
 import h5py
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from vibrissa.neural.selecting import TrialRules
 from vibrissa.neural.synth import SynthConfig
 from vibrissa.neural.synth_nwb import write_synth
 
-pytest.importorskip("pynwb")
+pynwb = pytest.importorskip("pynwb")
 
 
 @pytest.fixture(scope="module")
@@ -141,17 +143,12 @@ class TestFiles:
             assert len(sentence(path, engine=engine)) < 400
 
     def test_empty_table_of_units(self, path, engine):
-        import pynwb
-
-        with pynwb.NWBHDF5IO(path, mode="r") as io:
-            nwb = io.read()
-            made = pynwb.NWBFile(
-                session_description="x", identifier="x", session_start_time=nwb.session_start_time
-            )
-            made.add_trial(start_time=1.0, stop_time=2.0)
-            made.units = pynwb.misc.Units(name="units", description="none")
-            with pynwb.NWBHDF5IO(path.with_name("empty.nwb"), mode="w") as out:
-                out.write(made)
+        start = datetime(2020, 1, 1, tzinfo=UTC)
+        made = pynwb.NWBFile(session_description="x", identifier="x", session_start_time=start)
+        made.add_trial(start_time=1.0, stop_time=2.0)
+        made.units = pynwb.misc.Units(name="units", description="none")
+        with pynwb.NWBHDF5IO(path.with_name("empty.nwb"), mode="w") as out:
+            out.write(made)
         raw = read_recording(path.with_name("empty.nwb"), engine=engine)
         assert raw.n_units == 0
         assert "the table of units is empty" in raw.remarks
