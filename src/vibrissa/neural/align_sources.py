@@ -119,9 +119,14 @@ def match_conditions(
         )
     odd = [name for name in source.stimuli if name not in conditions]
     if odd and not given:
+        if not recorded_in:
+            raise InputError(
+                f"activations of {source.model}: stimulus {odd[0]!r} is none of those to compare; "
+                "name stimuli as conditions are, or give the conditions to compare."
+            )
         # whichever side is at fault, what the other one holds tells
         many = ", ..." if len(recorded_in) > 3 else ""
-        which = f" ({', '.join(recorded_in[:3])}{many})" if recorded_in else ""
+        which = f" ({', '.join(recorded_in[:3])}{many})"
         raise InputError(
             f"recordings{which}: no session has a trial of {odd[0]!r}, a stimulus of the "
             f"activations of {source.model}, but of {', '.join(conditions)}; add sessions that "

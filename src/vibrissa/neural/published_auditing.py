@@ -148,7 +148,7 @@ def published_protocol(
         raise InputError(f"{remarks[0][:-1]}, and no other can be used; add sessions.")
     sources = sources_of(activations, stimuli=stimuli, model=model)
     for source in sources:
-        match_conditions(source, conditions, False)
+        match_conditions(source, conditions, False, recorded_in=[s.name for s in usable])
     sides = _sides(usable, conditions, config)
     statistics: dict[tuple[str, str, str], dict[str, np.ndarray]] = {}
     for source, layer in layers_of(sources):
