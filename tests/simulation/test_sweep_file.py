@@ -170,7 +170,8 @@ def test_a_flipped_byte_in_the_loads_is_found(tmp_path):
 
 
 def test_written_by_hand_after_the_documentation(tmp_path, monkeypatch):
-    (block,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [found for found in blocks if "by_hand.sweep.h5" in found]
     script = tmp_path / "by_hand.py"
     script.write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
