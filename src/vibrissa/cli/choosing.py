@@ -176,6 +176,7 @@ def writable_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as error:
+        why = "a file stands there" if path.is_file() else error.strerror
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another output folder."
+            f"{path}: cannot be written ({why}); choose another output folder."
         ) from error
