@@ -12,10 +12,10 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check validate stress bench bench-data clean
+.PHONY: help install demo test slow check validate stress bench bench-data learning clean
 
 help:
-	@echo "make demo      the whole path on a small default, results in demo/"
+	@echo "make demo      the whole path on a small default, report in demo/report.html"
 	@echo "make test      the tests, warnings are errors"
 	@echo "make slow      the long tests: 55 kills of a build, gradients, active whisking"
 	@echo "make check     format, lint, types, import order"
@@ -23,6 +23,7 @@ help:
 	@echo "make stress    10,000 random sweeps; OBJECTS=FOLDER adds your meshes"
 	@echo "make bench     speed of the simulation"
 	@echo "make bench-data  cost and memory of a data set, speed of its loader"
+	@echo "make learning  a ConvRNN against a linear machine, SimCLR against random features"
 	@echo "make clean     remove what the targets made, .venv included"
 
 install: $(STAMP)
@@ -64,6 +65,9 @@ bench-data: $(STAMP)
 	$(BIN)/python benchmarks/dataset.py cost
 	$(BIN)/python benchmarks/dataset.py memory
 	$(BIN)/python benchmarks/loader.py
+
+learning: $(STAMP)
+	$(BIN)/python benchmarks/learning.py --out out/learning
 
 clean:
 	rm -rf $(VENV) demo out build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
