@@ -648,6 +648,7 @@ def test_cuda_graphs():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own compiler warns of itself
 def test_compiled_gates():
     graph = moved(TemporalGraph(two_nodes(made("intersection", kernel=2, layer_norm=True))))
     x = torch.randn(3, 5, 2, 3, 4)

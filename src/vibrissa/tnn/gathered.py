@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -58,7 +59,11 @@ def gathering(size: Size, kernel: Size, device: torch.device, compiled: bool = F
 
 def fused(run: Any) -> Any:
     """A function compiled into as few kernels as ``torch.compile`` makes of it."""
-    return torch.compile(run, dynamic=True)
+    # With code of its own: the compiler allows each code only so many kinds of arguments.
+    own = FunctionType(
+        run.__code__.replace(), run.__globals__, run.__name__, run.__defaults__, run.__closure__
+    )
+    return torch.compile(own, dynamic=True)
 
 
 def gather(place: Tensor, inside: Tensor, batch: int, *rows: Tensor) -> Tensor:

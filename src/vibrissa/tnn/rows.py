@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -128,10 +129,11 @@ class RowsNode:
         post: Any = node.post
         act = identity if isinstance(post, IdentityModule) else post._function
         if isinstance(cell, GRUCell):
-            self.gates, self.gate_parameters = _wide(gru_gates(cell), None, dtype, compiled)
-            self.update, self.parameters = _wide(gru_update(cell), act, dtype, compiled)
+            self.gates, self.gate_parameters = _wide(cell, gru_gates, None, dtype, compiled)
+            self.update, self.parameters = _wide(cell, gru_update, act, dtype, compiled)
         else:
-            self.update, self.parameters = _wide(ARITHMETIC[type(cell)](cell), act, dtype, compiled)
+            of_cell = ARITHMETIC[type(cell)]
+            self.update, self.parameters = _wide(cell, of_cell, act, dtype, compiled)
 
     def _pack(self, *weights: Tensor) -> Packed:
         kernel = (weights[0].shape[2], weights[0].shape[3])
@@ -255,16 +257,27 @@ class RowsNode:
 
 
 def _wide(
-    made: tuple[Arithmetic, list[Tensor]],
+    cell: Any,
+    of_cell: Callable[[Any], tuple[Arithmetic, list[Tensor]]],
     act: Callable[[Tensor], Tensor] | None,
     dtype: torch.dtype,
     compiled: bool,
 ) -> tuple[Arithmetic, list[Tensor]]:
     """Arithmetic in the wide type whatever its operands come in, with the node's activation."""
-    run, parameters = made
+    run, parameters = of_cell(cell)
 
     def wide(*tensors: Tensor) -> tuple[Tensor, ...]:
         out, *rest = run(*(t.to(dtype) for t in tensors))
         return (out if act is None else act(out), *rest)
 
-    return (fused(wide) if compiled else wide), parameters
+    if not compiled:
+        return wide, parameters
+    made = _COMPILED.setdefault(cell, {})
+    key = (of_cell, act, dtype)
+    if key not in made:
+        made[key] = fused(wide)
+    return made[key], parameters
+
+
+# Cell -> its compiled arithmetic, which outlives an unrolling.
+_COMPILED: Final[WeakKeyDictionary[Any, dict[Any, Arithmetic]]] = WeakKeyDictionary()
