@@ -119,7 +119,7 @@ class _Call:
             return None
         assert isinstance(self.form, Form)
         ordered = self.orders[0].of(whole, 0, self.form, self.batch)
-        return [Operand(torch.cat(rows, dim=2), whole, self.kernels[0], ordered=ordered)]
+        return [Operand(torch.cat(list(rows), dim=2), whole, self.kernels[0], ordered=ordered)]
 
 
 class _Convolve(Function):
