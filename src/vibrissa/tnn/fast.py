@@ -244,7 +244,7 @@ class _Run:
             sources.append([self.values[key] for key in keys])
         state = self.states[name]
         if state is not None and state and state[0].shape[worker.batch_axis] != batch:
-            state = tuple(worker.expand(s, batch) for s in state)
+            state = _like(state, [worker.expand(s, batch) for s in state])
         entered = worker.enter(sources, batch)
         needed = [t in self.plan.needed[name] for t in steps]
         call = Call(steps, self.job.state.step, batch, needed)
@@ -283,8 +283,13 @@ class _Run:
                     s = worker.leave_state(self.end_states[name, t])[k]
                     by_end[t] = s.expand(job.batch, *s.shape[1:])
                 parts.append(_choose(job.lengths, by_end))
-            cells[name] = type(old)(*parts) if hasattr(type(old), "_fields") else type(old)(parts)
+            cells[name] = _like(old, parts)
         return GraphState(step=job.state.step + job.steps, outputs=outputs, cells=cells)
+
+
+def _like(state: Any, parts: list[Tensor]) -> Any:
+    """A state of the same kind: cells may read theirs by name."""
+    return type(state)(*parts) if hasattr(type(state), "_fields") else type(state)(parts)
 
 
 def _choose(lengths: Tensor | None, by_end: Mapping[int, Tensor]) -> Tensor:
