@@ -136,9 +136,7 @@ class Alignment:
     def save(self, path: Path | str) -> Path:
         """Write one HDF5 file, whole or not at all, sealed with digests of its bytes.
 
-        Attributes ``format``, ``version`` and ``manifest`` (JSON); a group for each table with one
-        dataset per column, in the order of the attribute ``columns``; ``rdms/target``,
-        ``rdms/layer`` and ``null_max`` with one dataset per name.
+        The groups and attributes are described in docs/formats.md.
         """
         with sealed_h5(Path(path)) as file:
             file.attrs["format"] = FORMAT
