@@ -1,6 +1,9 @@
 """Shards: what is written is what is read, and damage is told in one sentence."""
 
+import sys
+from collections import deque
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 import h5py
@@ -63,6 +66,21 @@ def test_what_is_written_is_read(path):
             assert getattr(shard, name) == getattr(given, name), name
         assert shard.frames == ("base",)
         assert len(shard) == 4
+
+
+def test_equal_bytes_beside_a_profiler(path):
+    """Dask's workers hold frames of the thread at work, so that objects outlive their calls."""
+    write_shard(path, content())
+    undisturbed = path.read_bytes()
+    for least_held in (1, 20, 400):
+        held: deque[FrameType] = deque(maxlen=least_held)
+        # A trace function sees every call; a sampling thread would see some.
+        sys.setprofile(lambda frame, event, _, held=held: held.append(frame))
+        try:
+            write_shard(path, content())
+        finally:
+            sys.setprofile(None)
+        assert path.read_bytes() == undisturbed
 
 
 def test_own_decoding_equals_that_of_hdf5(path):

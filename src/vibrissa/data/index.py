@@ -17,7 +17,7 @@ import numpy as np
 from vibrissa.core.errors import InputError
 from vibrissa.core.progress import track
 from vibrissa.data.declaration import declared_paths
-from vibrissa.data.sealed import check_seal, seal_of, sealed_file
+from vibrissa.data.sealed import check_seal, seal_of, sealed_file, write_dataset
 from vibrissa.data.shard import SUMMARY, Shard
 
 if TYPE_CHECKING:
@@ -274,15 +274,15 @@ def _write_table(group: h5py.Group, table: pd.DataFrame) -> None:
     for name in table.columns:
         values = table[name].to_numpy()
         if values.dtype.kind in "biuf":
-            data = group.create_dataset(name, data=values, **_packing(values))
+            write_dataset(group, name, data=values, **_packing(values))
         else:
             # Text as numbers of its distinct values, which are few or compress well.
             words, codes = np.unique(values.astype(str), return_inverse=True)
             codes = codes.astype(np.int32)
-            data = group.create_dataset(name, data=codes, **_packing(codes))
+            write_dataset(group, name, data=codes, **_packing(codes))
             text = np.frombuffer(json.dumps(words.tolist()).encode(), np.uint8)
-            group.create_dataset(f"{name} words", data=text, **_packing(text))
-            data.attrs["words"] = f"{name} words"
+            write_dataset(group, f"{name} words", data=text, **_packing(text))
+            group[name].attrs["words"] = f"{name} words"
 
 
 def _packing(values: np.ndarray) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.files import atomic_path
@@ -41,6 +41,16 @@ def sealed_file(path: Path) -> Iterator[h5py.File]:
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(_header(hashlib.sha256(body).hexdigest()))
         stream.write(body)
+
+
+def write_dataset(group: h5py.Group, name: str, **options: Any) -> None:
+    """Create a dataset whose place in the file depends on nothing but what was written before.
+
+    HDF5 lays out chunks when a dataset is closed, which h5py does when Python lets go of it; a
+    profiler that holds the frames of other threads (every Dask worker has one) delays that.
+    """
+    group.create_dataset(name, **options)
+    group.file.flush()
 
 
 def seal_of(path: Path) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vibrissa.core.axes import CHANNEL_UNITS, CHANNELS, SWEEP_AXES
 from vibrissa.core.errors import InputError, refuse
-from vibrissa.data.sealed import sealed_file
+from vibrissa.data.sealed import sealed_file, write_dataset
 
 if TYPE_CHECKING:
     import h5py
@@ -346,19 +346,19 @@ def unpack(packed: bytes, out: np.ndarray) -> None:
 
 def _write_array(file: h5py.File, name: str, values: np.ndarray) -> None:
     if values.size == 0:
-        file.create_dataset(name, data=values)
+        write_dataset(file, name, data=values)
         return
     # One chunk per sweep, so that a sweep is read at one go.
     chunks = (1, *values.shape[1:]) if values.ndim > 2 else values.shape
-    file.create_dataset(
-        name, data=values, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
-    )
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+    write_dataset(file, name, data=values, chunks=chunks, **options)
 
 
 def _write_text(file: h5py.File, name: str, values: Sequence[str]) -> None:
     import h5py
 
-    file.create_dataset(name, data=list(values), shape=(len(values),), dtype=h5py.string_dtype())
+    shape = (len(values),)
+    write_dataset(file, name, data=list(values), shape=shape, dtype=h5py.string_dtype())
 
 
 def _compact(tree: Any) -> str:
