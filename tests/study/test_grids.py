@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from vibrissa.core.errors import InputError
+from vibrissa.objectives import objectives
 from vibrissa.study.cells import UNTRAINED, Cell
 from vibrissa.study.grids import Entry, Grid, grid, grid_names
 from vibrissa.train import config_from_tree
@@ -21,7 +22,7 @@ def test_every_grid_can_be_built(name):
             continue
         config = config_from_tree({**cell.recipe, "model": cell.model, "seed": cell.seed})
         assert config.seed == cell.seed
-        assert cell.objective == type(config.objective).__name__.removesuffix("Config").lower()
+        assert type(config.objective) is objectives.get(cell.objective)
 
 
 def test_keys_tell_cells_apart_and_are_names_of_folders():
@@ -45,6 +46,31 @@ def test_seeds_are_outermost_and_controls_stand_beside():
     cells = Grid(about="x", seeds=2, entries=(entry,)).cells(0)
     found = [(cell.seed, cell.objective) for cell in cells]
     assert found == [(0, "supervised"), (0, UNTRAINED), (1, "supervised"), (1, UNTRAINED)]
+
+
+def test_published_models_by_pattern():
+    """Against the released table: 60 models, 13 controls, their rates and batches."""
+    cells = Grid(about="x", seeds=1, entries=(Entry(zoo=("*",)),)).cells(0)
+    assert len(cells) == 73
+    assert sum(cell.objective == UNTRAINED for cell in cells) == 13
+    known = {cell.published: cell for cell in cells}
+    best = known["sl-zhuang-gpt"]
+    assert best.model == "zhuang+gpt+linear"
+    assert best.recipe["optimiser"]["lr"] == 1e-4
+    assert best.recipe["data"] == {"batch_size": 256}
+    assert known["simclr-zhuang"].augmentation == "published"
+    assert known["simclr-zhuang"].parts == ("zhuang", "none", "none")
+    changed = Entry(zoo=("simclr-*",), recipe={"epochs": 3, "optimiser": {"lr": 1.0}}).cells(1)
+    assert len(changed) == 10
+    for cell in changed:
+        assert cell.recipe["epochs"] == 3
+        assert cell.recipe["optimiser"]["lr"] == 1.0
+        assert cell.recipe["optimiser"]["type"] == "lars"
+        assert cell.seed == 1
+    with pytest.raises(InputError, match="no such name"):
+        Entry(zoo=("sl-zhuangg",)).cells(0)
+    with pytest.raises(InputError, match="both are given"):
+        Entry(models=("tiny:gru+none+linear",), zoo=("*",))
 
 
 def test_what_is_refused(tmp_path):

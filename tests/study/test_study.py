@@ -10,8 +10,9 @@ from vibrissa.core.errors import InputError
 from vibrissa.neural.synth import SynthConfig
 from vibrissa.study import stages, work
 from vibrissa.study.grids import Entry, Grid, Objects
-from vibrissa.study.reporting import runs_table, write_report
+from vibrissa.study.reporting import write_report
 from vibrissa.study.stages import LOADS, StudyConfig, run_study, status
+from vibrissa.study.tables import runs_table
 
 RECIPE = {
     "objective": "supervised", "epochs": 2, "data": {"batch_size": 8},
@@ -52,7 +53,7 @@ def test_every_stage_gives_what_the_next_one_needs(folder):
     assert set(result.alignment.models["model"]) == {
         LOADS, "tiny:gru+none+linear seed 0", "tiny:gru+none+linear, untrained seed 0"
     }  # fmt: skip
-    assert [state for _, state in status(a_study(), path)] == ["done", "done"]
+    assert [state for _, state, _ in status(a_study(), path)] == ["done", "done"]
     assert all(file.stat().st_size for file in files)
 
 
@@ -105,7 +106,7 @@ def test_an_interrupted_training_interrupts_the_study(tmp_path, monkeypatch, fol
     with pytest.raises(KeyboardInterrupt):
         run_study(a_study(), other)
     monkeypatch.undo()
-    states = {cell.objective: state for cell, state in status(a_study(), other)}
+    states = {cell.objective: state for cell, state, _ in status(a_study(), other)}
     assert states == {"supervised": "to do", "untrained": "done"}
     run_study(a_study(), other)
     found, wanted = (

@@ -38,8 +38,13 @@ class Verb:
 VERBS: Final[tuple[Verb, ...]] = (
     Verb(
         name="demo",
-        help="the whole path on a small default: one object past the mouse's whiskers",
+        help="the whole path on a small default: objects, networks, recordings, report",
         target="vibrissa.cli.demo:run",
+    ),
+    Verb(
+        name="reproduce",
+        help="the published grid of networks, tiny, small or in full; resumable, on many workers",
+        target="vibrissa.cli.reproduce:run",
     ),
     Verb(
         name="simulate",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from vibrissa.cli.choosing import choose_array, writable_folder
+from vibrissa.cli.choosing import choose_array, torch_device, writable_folder
 from vibrissa.cli.speaking import say
 from vibrissa.core.errors import refuse
 from vibrissa.data.resampling import Recording
@@ -93,7 +93,7 @@ def run(config: ActivationsConfig) -> int:
         include_input=config.input,
         seed=config.seed,
         batch_size=config.batch_size,
-        device=_device(config.device),
+        device=torch_device(config.device),
         out=config.out,
         name=f"{model.name} untrained seed {config.seed}" if config.untrained else None,
         quiet=config.quiet,
@@ -129,11 +129,3 @@ def _network(config: ActivationsConfig) -> tuple[Any, InputConfig]:
         input_shape=found.model.input_shape, seed=config.seed,
     )  # fmt: skip
     return model, way
-
-
-def _device(word: str) -> str:
-    import torch
-
-    if word == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return word

@@ -180,3 +180,22 @@ def writable_folder(path: Path) -> Path:
         raise InputError(
             f"{path}: cannot be written ({why}); choose another output folder."
         ) from error
+
+
+def torch_device(word: str) -> str:
+    """The device of torch that an option means; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        InputError: it is not to be had here.
+    """
+    import torch
+
+    if word == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=word)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device = {word!r}: cannot be had here; choose cpu, or install a torch for it."
+        ) from error
+    return word

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import tyro
 
+from vibrissa.cli.choosing import torch_device
 from vibrissa.cli.speaking import say
-from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.errors import refuse
 
 if TYPE_CHECKING:
     from vibrissa.train import RunResult, TrainConfig
@@ -275,7 +276,7 @@ def run_probe(config: ProbeOptions) -> int:
     kind: Any = config.kind
     report = probe(
         config.run, config.data, kind=kind, split=config.split, part=config.part,
-        pool=config.pool, seed=config.seed, device=_device(config.device),
+        pool=config.pool, seed=config.seed, device=torch_device(config.device),
         batch_size=config.batch_size,
     )  # fmt: skip
     text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False)
@@ -293,15 +294,3 @@ def run_probe(config: ProbeOptions) -> int:
     else:
         print(path)
     return 0
-
-
-def _device(word: str) -> str:
-    import torch
-
-    try:
-        torch.empty(0, device=word)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device = {word!r}: cannot be had here; choose cpu, or install a torch for it."
-        ) from error
-    return word

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from vibrissa.core.config import from_tree, read_yaml
 from vibrissa.core.errors import refuse, refuse_unknown
@@ -22,34 +23,40 @@ class Objects:
 
     Attributes:
         objects: as ``vibrissa dataset build --objects`` takes them; replaced by the user's own.
+            None where the study needs those of the user.
         protocol: name of a protocol, or the tree of one with its name under ``protocol``.
         split: rule by which sweeps are parted.
         validate: share of the objects of each class for validation.
         test: share for the test.
+        expected: how many objects the study is meant for; fewer are a warning in the report.
     """
 
-    objects: tuple[str, ...] = ("procedural:64",)
+    objects: tuple[str, ...] | None = ("procedural:64",)
     protocol: Any = "passive-1000hz"
     split: str = "by_object"
     validate: float = 0.15
     test: float = 0.25
+    expected: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One or more networks that learn alike.
+    """One or more networks that learn alike, or some of the published ones.
 
     Attributes:
         models: names of networks; each makes a cell of its own.
-        recipe: the training, a tree without model and seed; none for untrained controls.
-        objective: ``untrained`` for controls; else read from the recipe.
+        zoo: instead of ``models``: names of published models, with ``*`` for any characters; each
+            makes a cell with its published recipe, controls included.
+        recipe: the training, a tree without model and seed; none for untrained controls. With
+            ``zoo``, what to change in the published recipes.
         augmentation: what the cell is filed under; ``none`` if omitted.
         label: a pattern with ``{model}``.
         control: also take each network with its first weights.
         published: name in the published zoo, one for each model, or none.
     """
 
-    models: tuple[str, ...]
+    models: tuple[str, ...] = ()
+    zoo: tuple[str, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
     augmentation: str = "none"
     label: str = "{model}"
@@ -57,8 +64,9 @@ class Entry:
     published: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.models:
-            raise refuse("models", self.models, "none", "name one or more")
+        if bool(self.models) == bool(self.zoo):
+            found = "both are given" if self.models else "neither is given"
+            raise refuse("models, zoo", self.models, found, "name networks by one of the two")
         if self.published and len(self.published) != len(self.models):
             raise refuse(
                 "published", self.published, f"there are {len(self.models)} models",
@@ -68,8 +76,69 @@ class Entry:
     @property
     def objective(self) -> str:
         """Name of what is learned."""
-        found = self.recipe.get("objective", SUPERVISED) if self.recipe else UNTRAINED
-        return str(found.get("type", "")) if isinstance(found, Mapping) else str(found)
+        return _objective_of(self.recipe)
+
+    def cells(self, seed: int) -> list[Cell]:
+        """The cells of one seed."""
+        return self._zoo_cells(seed) if self.zoo else self._own_cells(seed)
+
+    def _own_cells(self, seed: int) -> list[Cell]:
+        found: list[Cell] = []
+        for place, model in enumerate(self.models):
+            name = self.published[place] if self.published else ""
+            found.append(
+                Cell(
+                    label=self.label.format(model=model), model=model, objective=self.objective,
+                    augmentation=self.augmentation, recipe=self.recipe, seed=seed, published=name,
+                )
+            )  # fmt: skip
+            if self.control and self.recipe:
+                found.append(
+                    Cell(label=f"{model}, untrained", model=model, objective=UNTRAINED, seed=seed)
+                )
+        return found
+
+    def _zoo_cells(self, seed: int) -> list[Cell]:
+        from vibrissa.models import zoo
+
+        found: list[Cell] = []
+        for pattern in self.zoo:
+            names = fnmatch.filter(zoo(), pattern)
+            if not names:
+                raise refuse_unknown("zoo", pattern, tuple(zoo()))
+            for name in names:
+                published = zoo()[name]
+                recipe = dict(published.recipe or {})
+                model = recipe.pop("model", published.architecture)
+                recipe.pop("seed", None)
+                if recipe:
+                    recipe["data"] = {k: v for k, v in recipe["data"].items() if k != "split"}
+                    recipe = merged(recipe, self.recipe)
+                augmented = isinstance(recipe.get("objective"), Mapping) and recipe[
+                    "objective"
+                ].get("augmentation")
+                found.append(
+                    Cell(
+                        label=name, model=model, objective=_objective_of(recipe), recipe=recipe,
+                        augmentation=str(augmented or "none"), seed=seed, published=name,
+                    )
+                )  # fmt: skip
+        return found
+
+
+def _objective_of(recipe: Mapping[str, Any]) -> str:
+    found = recipe.get("objective", SUPERVISED) if recipe else UNTRAINED
+    return str(found.get("type", "")) if isinstance(found, Mapping) else str(found)
+
+
+def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree with some of its leaves replaced."""
+    found = dict(tree)
+    for name, value in changes.items():
+        old = found.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        found[name] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,54 +148,41 @@ class Grid:
     Attributes:
         about: one or two sentences.
         data: what is touched.
-        cortex: synthetic recordings, where the user has none.
+        cortex: synthetic recordings, where the user has none; None where the study needs those of
+            the user.
         seeds: how many seeds each network is trained with, counted from the study's seed.
         entries: the networks.
         draws: split halves of each reliability.
+        needs: what the user has to bring and how to get it: ``objects``, ``nwb``.
     """
 
     about: str
     data: Objects = field(default_factory=Objects)
-    cortex: SynthConfig = field(default_factory=lambda: SynthConfig(animals=4, units=24))
+    cortex: SynthConfig | None = field(default_factory=lambda: SynthConfig(animals=4, units=24))
     seeds: int = 3
     entries: tuple[Entry, ...]
     draws: int = 200
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise refuse("seeds", self.seeds, "fewer than one", "give 1 or more")
-        keys = [cell.key for cell in self.cells(0)]
-        if len(set(keys)) < len(keys):
-            twice = sorted({key for key in keys if keys.count(key) > 1})
-            raise refuse("entries", twice[0], "it stands twice in the grid", "leave one out")
+        for what in ("key", "label"):
+            names = [getattr(cell, what) for e in self.entries for cell in e.cells(0)]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise refuse(
+                    "entries", twice[0], f"this {what} stands twice in the grid",
+                    "leave one out, or give entries labels that differ",
+                )  # fmt: skip
 
     def cells(self, seed: int) -> tuple[Cell, ...]:
         """All cells: seeds outermost, so that an early end leaves whole seeds."""
         found: list[Cell] = []
         for number in range(seed, seed + self.seeds):
             for entry in self.entries:
-                found += _cells_of(entry, number)
+                found += entry.cells(number)
         return tuple(found)
-
-
-def _cells_of(entry: Entry, seed: int) -> list[Cell]:
-    found: list[Cell] = []
-    for place, model in enumerate(entry.models):
-        name = entry.published[place] if entry.published else ""
-        found.append(
-            Cell(
-                label=entry.label.format(model=model), model=model, objective=entry.objective,
-                augmentation=entry.augmentation, recipe=entry.recipe, seed=seed, published=name,
-            )
-        )  # fmt: skip
-        if entry.control and entry.recipe:
-            found.append(
-                Cell(label=f"{model}, untrained", model=model, objective=UNTRAINED, seed=seed)
-            )
-    return found
-
-
-Scale = Literal["demo", "tiny", "small", "paper"]
 
 
 def grid_names() -> tuple[str, ...]:
@@ -150,4 +206,4 @@ def grid(name: str | Path) -> Grid:
         return from_tree(Grid, read_yaml(path), origin=path.name)
 
 
-__all__ = ["Entry", "Grid", "Objects", "Scale", "grid", "grid_names"]
+__all__ = ["Entry", "Grid", "Objects", "grid", "grid_names", "merged"]

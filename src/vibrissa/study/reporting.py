@@ -12,22 +12,20 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from vibrissa.report import Page, Picture, Section, Table, Text
 from vibrissa.report import figures as draw
-from vibrissa.report.findings import Finding, as_table, findings
+from vibrissa.report.findings import Finding, as_table, findings, interval
 from vibrissa.study.cells import UNTRAINED
 from vibrissa.study.stages import LOADS, STUDY, StudyResult, film, folder_of
+from vibrissa.study.tables import HEALTHY, Rows, by_network, runs_table
 from vibrissa.study.work import RUN
 
 if TYPE_CHECKING:
     from vibrissa.data.store import SweepStore
-
-Rows: TypeAlias = Any
-"""A pandas table; types of pandas' selections are not exact enough to help."""
 
 PAGE: Final = "report.html"
 _SYNTHETIC: Final = (
@@ -47,12 +45,13 @@ def write_report(result: StudyResult) -> list[Path]:
 
     store = SweepStore.open(result.out / "data")
     runs = runs_table(result)
+    networks = by_network(runs)
     found = findings(_claimable(runs), ceiling=_ceiling(result))
     sections = [
-        _summary(result, runs, found),
-        _accuracy(result, runs),
+        _summary(runs, networks, found),
+        _accuracy(result, runs, networks),
         _learning(result),
-        _alignment(result, runs),
+        _alignment(result, runs, networks),
         _claims(found),
         _published(runs),
         _stimuli(result),
@@ -76,32 +75,13 @@ def write_report(result: StudyResult) -> list[Path]:
     return page.write(result.out / PAGE)
 
 
-def runs_table(result: StudyResult) -> Rows:
-    """One row per cell: names, accuracy with its interval, alignment with its interval."""
-    import pandas as pd
-
-    rows = []
-    models = None if result.alignment is None else result.alignment.models.set_index("model")
-    for cell in result.cells:
-        row = {
-            name: cell.get(name)
-            for name in (
-                "label", "encoder", "attender", "decoder", "objective", "augmentation", "seed",
-                "parameters", "status", "accuracy", "low", "high", "chance", "by", "published",
-            )
-        }  # fmt: skip
-        name = f"{cell['label']} seed {cell['seed']}"
-        known = models is not None and name in models.index
-        row["alignment"] = float(models.loc[name, "held_out_score"]) if known else float("nan")  # type: ignore[union-attr,arg-type]
-        row["alignment layer"] = str(models.loc[name, "chosen"]) if known else ""  # type: ignore[union-attr]
-        row["collapse"] = (cell.get("collapse") or {}).get("verdict", "")
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def _claimable(runs: Rows) -> Any:
     """Trained runs that learned something; collapsed and failed ones count for no claim."""
-    kept: Any = runs[(runs["objective"] != UNTRAINED) & (runs["status"] == "finished")]
+    kept: Any = runs[
+        (runs["objective"] != UNTRAINED)
+        & (runs["status"] == "finished")
+        & runs["collapse"].isin(HEALTHY)
+    ]
     return kept.assign(accuracy=kept["accuracy"].astype(float))
 
 
@@ -113,24 +93,27 @@ def _ceiling(result: StudyResult) -> float | None:
 # --- sections --------------------------------------------------------------------------------
 
 
-def _summary(result: StudyResult, runs: Rows, found: Sequence[Finding]) -> Section:
-    chance = float(runs["chance"].dropna().max()) if runs["chance"].notna().any() else float("nan")
-    above = []
-    for _, row in runs[runs["objective"] != UNTRAINED].iterrows():
-        if row["status"] != "finished":
-            above.append(f"**{row['label']}**, seed {row['seed']}: {row['status']}.")
-            continue
-        margin = 100 * (row["accuracy"] - chance)
-        low, high = 100 * (row["low"] - chance), 100 * (row["high"] - chance)
-        verdict = "above chance" if low > 0 else "not distinguishable from chance"
-        above.append(
-            f"**{row['label']}**, seed {row['seed']}: {100 * row['accuracy']:.1f} %, "
-            f"{margin:+.1f} points from chance ({low:+.1f} to {high:+.1f}): {verdict}."
-        )
+def _summary(runs: Rows, networks: Rows, found: Sequence[Finding]) -> Section:
+    chance = _chance(runs)
     parts: list[Any] = [
-        Text(text=f"Accuracy on objects that were not trained on; chance is {100 * chance:.1f} %."),
-        *(Text(text=line) for line in above[:12]),
+        Text(text=f"Accuracy on objects that were not trained on; chance is {100 * chance:.1f} %.")
     ]
+    for objective, group in networks.groupby("objective", sort=False):
+        known = group[np.isfinite(group["accuracy"])]
+        if known.empty:
+            parts.append(Text(text=f"**{objective}**: no network gave an accuracy."))
+            continue
+        best = known.iloc[0]
+        margin, low, high = (100 * (best[c] - chance) for c in ("accuracy", "low", "high"))
+        verdict = "above chance" if low > 0 else "not distinguishable from chance"
+        others = f"the best of {len(known)} networks, " if len(known) > 1 else ""
+        parts.append(
+            Text(
+                text=f"**{objective}**: {best['label']}, {others}{100 * best['accuracy']:.1f} %, "
+                f"{margin:+.1f} points from chance ({low:+.1f} to {high:+.1f} over "
+                f"{best['interval over']}): {verdict}."
+            )
+        )
     decided = [f for f in found if f.verdict != "undecided at this scale"]
     parts.append(
         Text(
@@ -142,32 +125,36 @@ def _summary(result: StudyResult, runs: Rows, found: Sequence[Finding]) -> Secti
     return Section(title="Summary", parts=parts)
 
 
-def _accuracy(result: StudyResult, runs: Rows) -> Section:
-    known = runs[np.isfinite(runs["accuracy"].astype(float))].sort_values(
-        ["accuracy", "label", "seed"], ascending=[False, True, True]
-    )
-    chance = float(known["chance"].max())
-    several = result.config.grid.seeds > 1
-    rows = [
-        (f"{r.label}, seed {r.seed}" if several else str(r.label), r.accuracy, r.low, r.high)
-        for r in known.itertuples()
-    ]
-    shown = known[
-        ["label", "objective", "seed", "parameters", "accuracy", "low", "high", "by", "collapse"]
-    ]
+def _chance(runs: Rows) -> float:
+    return float(runs["chance"].dropna().max()) if runs["chance"].notna().any() else float("nan")
+
+
+def _accuracy(result: StudyResult, runs: Rows, networks: Rows) -> Section:
+    chance = _chance(runs)
+    known = networks[np.isfinite(networks["accuracy"])]
+    rows = [(str(r.label), r.accuracy, r.low, r.high) for r in known.itertuples()]
     parts: list[Any] = []
     if rows:
         best = rows[0]
+        over = " and ".join(sorted(set(known["interval over"])))
         parts.append(
             Picture(
-                draw=lambda: draw.draw_accuracy(rows[:40], chance=chance),
-                caption="Accuracy on new objects with 95 % intervals over objects.",
+                draw=lambda: draw.draw_accuracy(rows, chance=chance),
+                caption=f"Accuracy on new objects with 95 % intervals over {over}.",
                 alt=f"Accuracy of {len(rows)} networks; the best is {best[0]} with "
                 f"{100 * best[1]:.0f} %, chance is {100 * chance:.0f} %.",
                 name="accuracy",
             )
         )
-    parts.append(Table(frame=shown, caption="Accuracy of each network.", name="accuracy"))
+    parts.append(
+        Table(frame=networks, caption="Each network: means over its seeds.", name="networks")
+    )
+    shown = runs[
+        ["label", "objective", "seed", "parameters", "accuracy", "low", "high", "by", "collapse"]
+    ].sort_values(["accuracy", "label", "seed"], ascending=[False, True, True])
+    parts.append(
+        Table(frame=shown, caption="Each training; intervals over objects.", name="accuracy")
+    )
     confusion = _confusion(result)
     if confusion is not None:
         parts.append(confusion)
@@ -232,7 +219,7 @@ def _learning(result: StudyResult) -> Section | None:
     )
 
 
-def _alignment(result: StudyResult, runs: Rows) -> Section | None:
+def _alignment(result: StudyResult, runs: Rows, networks: Rows) -> Section | None:
     alignment = result.alignment
     if alignment is None:
         return None
@@ -260,15 +247,15 @@ def _alignment(result: StudyResult, runs: Rows) -> Section | None:
         )
     points = [
         (str(r.label), float(r.accuracy), float(r.alignment), str(r.objective))
-        for r in runs.itertuples()
-        if r.accuracy is not None
+        for r in networks.itertuples()
+        if np.isfinite(r.accuracy) and np.isfinite(r.alignment)
     ]
     if len(points) >= 3:
         parts.append(
             Picture(
                 draw=lambda: draw.draw_accuracy_alignment(points, ceiling=1.0),
-                caption="Accuracy against alignment; the layer of each network was chosen on "
-                "animals that it is not scored on.",
+                caption="Accuracy against alignment, means over seeds; the layer of each network "
+                "was chosen on animals that it is not scored on.",
                 alt=f"{len(points)} networks as points, accuracy across and alignment up.",
                 name="accuracy_alignment",
             )
@@ -341,29 +328,42 @@ def _published(runs: Rows) -> Section | None:
     rows = []
     for name, group in named.groupby("published"):
         entry = zoo()[str(name)]
-        values = group["accuracy"].astype(float)
+        here, low, high = interval(group["accuracy"].astype(float).to_numpy())
         rows.append(
             {
                 "published model": entry.name, "published top-1 (%)": entry.top1_percent,
-                "here (%)": 100 * values.mean(), "seeds": int(values.notna().sum()),
-                "published run collapsed": entry.collapsed,
+                "published run collapsed": entry.collapsed, "here (%)": 100 * here,
+                "low (%)": 100 * low, "high (%)": 100 * high,
+                "seeds": int(group["accuracy"].notna().sum()),
             }
         )  # fmt: skip
     import pandas as pd
 
     table = pd.DataFrame(rows)
-    return Section(
-        title="Beside the published table",
-        parts=[
+    parts: list[Any] = [
+        Text(
+            text="Other objects, another number of classes, another simulator and, here, no object "
+            "in training and test at once: compare the order, not the digits.",
+            kind="note",
+        )
+    ]
+    both = table[np.isfinite(table["here (%)"]) & ~table["published run collapsed"]]
+    if len(both) >= 4:
+        from scipy.stats import kendalltau
+
+        tau: Any = kendalltau(both["published top-1 (%)"], both["here (%)"])
+        parts.append(
             Text(
-                text="Other objects, another number of classes, another simulator and, here, no "
-                "object in training and test at once: compare the order, not the digits.",
-                kind="note",
-            ),
-            Table(frame=table, caption="Published accuracy beside that of this study.",
-                  name="published"),
-        ],
-    )  # fmt: skip
+                text=f"Order of the {len(both)} networks that did not collapse there: Kendall's "
+                f"tau-b {tau.statistic:+.2f} (p = {tau.pvalue:.2g})."
+            )
+        )
+    parts.append(
+        Table(
+            frame=table, caption="Published accuracy beside that of this study.", name="published"
+        )
+    )
+    return Section(title="Beside the published table", parts=parts)
 
 
 def _stimuli(result: StudyResult) -> Section:
@@ -411,8 +411,11 @@ def _warnings(result: StudyResult, store: SweepStore, runs: Rows) -> Section:
     for row in runs.itertuples():
         if row.status != "finished":
             lines.append(f"{row.label}, seed {row.seed}: {row.status}.")
-        elif row.collapse not in ("", "none", "healthy", None):
-            lines.append(f"{row.label}, seed {row.seed}: {row.collapse}.")
+        elif row.collapse not in HEALTHY:
+            lines.append(f"{row.label}, seed {row.seed}: {row.collapse}; it counts for no claim.")
+    expected, there = result.config.grid.data.expected, store.table["object"].nunique()
+    if expected is not None and there < expected:
+        lines.append(f"{there:,} objects, of {expected:,} that this study is meant for.")
     if result.config.grid.seeds < 3:
         lines.append("Fewer than three seeds: intervals over seeds are wide or absent.")
     parts = [Text(text=line, kind="warning") for line in lines]

@@ -26,6 +26,7 @@ from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest, to_tree
 from vibrissa.core.progress import progress
 from vibrissa.data.executors import make_executor
+from vibrissa.data.executors_dask import SlurmJobs
 from vibrissa.study.cells import Cell
 from vibrissa.study.grids import Grid
 from vibrissa.study.work import ACTIVATIONS, Job, read_cell, run_cell
@@ -55,6 +56,7 @@ class StudyConfig:
         seed: the first seed, and that of data and recordings.
         workers: processes; 0 for none beside this one.
         scheduler: as for ``vibrissa dataset build``.
+        slurm: the jobs of the scheduler ``slurm``.
         device: where networks compute.
         quiet: no progress bars.
     """
@@ -66,6 +68,7 @@ class StudyConfig:
     seed: int = 0
     workers: int = 0
     scheduler: str | None = None
+    slurm: SlurmJobs | None = None
     device: str = "cpu"
     quiet: bool = False
 
@@ -73,6 +76,24 @@ class StudyConfig:
         for name in ("seed", "workers"):
             if getattr(self, name) < 0:
                 raise refuse(name, getattr(self, name), "negative", "give 0 or more")
+        missing = self.missing
+        if missing:
+            raise InputError(
+                f"{self.name} needs what is not given: {'; '.join(missing)}. Then run it again."
+            )
+
+    @property
+    def missing(self) -> list[str]:
+        """What the user has to bring, one clause for each."""
+        without = {
+            "objects": not self.objects and self.grid.data.objects is None,
+            "nwb": not self.recordings and self.grid.cortex is None,
+        }
+        return [
+            f"--{name} {self.grid.needs.get(name, '')}".rstrip()
+            for name, lacks in without.items()
+            if lacks
+        ]
 
     @property
     def synthetic(self) -> bool:
@@ -144,14 +165,17 @@ def folder_of(root: Path, cell: Cell | dict[str, Any]) -> Path:
     return root / "cells" / (cell.key if isinstance(cell, Cell) else str(cell["key"]))
 
 
-def status(config: StudyConfig, out: Path | str) -> Iterator[tuple[Cell, str]]:
-    """Each cell and how it stands: ``done``, ``under way`` or ``to do``."""
+def status(
+    config: StudyConfig, out: Path | str
+) -> Iterator[tuple[Cell, str, dict[str, Any] | None]]:
+    """Each cell, how it stands (``done``, ``under way`` or ``to do``), and what it gave."""
     for cell in config.grid.cells(config.seed):
         folder = folder_of(Path(out), cell)
-        if read_cell(folder) is not None:
-            yield cell, "done"
+        found = read_cell(folder)
+        if found is not None:
+            yield cell, "done", found
         else:
-            yield cell, "under way" if folder.exists() else "to do"
+            yield cell, "under way" if folder.exists() else "to do", None
 
 
 # --- stages ----------------------------------------------------------------------------------
@@ -164,13 +188,17 @@ def _claim(root: Path, config: StudyConfig) -> None:
     if path.exists():
         known = Manifest.from_json(path.read_text(encoding="utf-8"), origin=str(path)).config
         for name, value in wanted.items():
-            if known.get(name) != value:
+            old = known.get(name)
+            if name == "grid" and isinstance(old, dict):
+                old, value = ({k: v for k, v in g.items() if k != "seeds"} for g in (old, value))
+            if old != value:
                 raise refuse(
                     name, config.tree[name] if name != "grid" else config.name,
                     f"{root} holds a study with another {name}",
                     "choose another folder, or the settings of then",
                 )  # fmt: skip
-        return
+        if known == wanted:
+            return
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -192,8 +220,8 @@ def _data(config: StudyConfig, root: Path) -> Path:
         protocol=protocol, protocol_name=str(tree["protocol"]), array=mouse_array("R"),
         solver=SolverConfig(rate_hz=protocol.rate_hz), seed=config.seed,
     )  # fmt: skip
-    sources = sources_of(config.objects or data.objects, seed=config.seed)
-    executor = make_executor(config.scheduler, config.workers)
+    sources = sources_of(config.objects or data.objects or (), seed=config.seed)
+    executor = make_executor(config.scheduler, config.workers, slurm=config.slurm)
     threads = 1 if config.workers else None
     report = build(
         recipe, sources, root / "data", executor=executor, threads=threads, quiet=config.quiet
@@ -262,7 +290,7 @@ def _cells(
         if read_cell(folder_of(root, cell)) is None
     ]  # fmt: skip
     failed: dict[str, str] = {}
-    executor = make_executor(config.scheduler, config.workers, recycle_after=50)
+    executor = make_executor(config.scheduler, config.workers, recycle_after=50, slurm=config.slurm)
     with progress("networks", total=len(cells), unit="network", quiet=config.quiet) as bar:
         bar.update(len(cells) - len(jobs))
         with closing(executor.run(run_cell, ((job.cell.key, job) for job in jobs))) as outcomes:
@@ -312,6 +340,7 @@ def _recordings(config: StudyConfig, root: Path, store: Path, stimuli: Path) -> 
     if not (folder / TRUTH_FILE).exists():
         names, values = sensor_features(store, stimuli)
         rows = [names.index(name) for name in CONDITIONS]
+        assert config.grid.cortex is not None  # else it is missing, and so refused
         write_synth(
             folder, config.grid.cortex, config.seed, features=values[rows], quiet=config.quiet
         )
