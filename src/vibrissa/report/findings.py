@@ -75,8 +75,8 @@ def findings(
 
     Args:
         runs: a pandas table, one row per trained model and seed, with the columns of
-            :data:`COLUMNS`. Runs without
-            a finite value of what a claim reads are left out of it.
+            :data:`COLUMNS`, and ``label`` where these do not tell models apart. Runs without a
+            finite value of what a claim reads are left out of it.
         ceiling: how alike animals are to one another on the scale of ``alignment``, one for all or
             one per seed; the claim of saturation is undecided without it.
         published_units: recurrent units (encoders) from best to worst; by default by published
@@ -88,7 +88,7 @@ def findings(
     missing = [c for c in COLUMNS if c not in runs.columns]
     if missing:
         raise InputError(f"runs: columns {', '.join(missing)} missing; add them.")
-    keys = ["encoder", "attender", "objective", "augmentation", "seed"]
+    keys = [*_model_columns(runs), "seed"]
     if runs.duplicated(keys).any():
         odd = runs[runs.duplicated(keys)].iloc[0][keys].to_dict()
         raise refuse("runs", odd, "it stands twice", "keep one row per model and seed")
@@ -138,6 +138,12 @@ def findings(
         _line(tactile),
         _saturation(tactile, ceiling),
     )  # fmt: skip
+
+
+def _model_columns(runs: Rows) -> list[str]:
+    """The columns that tell models apart."""
+    names = ["encoder", "attender", "objective", "augmentation"]
+    return [*names, "label"] if "label" in runs.columns else names
 
 
 def as_table(found: Sequence[Finding]) -> pd.DataFrame:
@@ -275,7 +281,7 @@ def _saturation(runs: Rows, ceiling: Mapping[int, float] | float | None) -> Find
     if ceiling is None or known.empty:
         remark = "No ceiling was given." if ceiling is None else "No run has an alignment."
         return _finding(claim, [], unit, 0, remark)
-    model = ["encoder", "attender", "objective", "augmentation"]
+    model = _model_columns(known)
     # The model is chosen on the other seeds, so that its own luck does not count for it.
     values, used = [], 0
     for seed in sorted(known["seed"].unique()):

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from vibrissa.core.config import from_tree, read_yaml
 from vibrissa.core.errors import refuse, refuse_unknown
 from vibrissa.neural.synth import SynthConfig
 from vibrissa.study.cells import SUPERVISED, UNTRAINED, Cell
 
+if TYPE_CHECKING:
+    from vibrissa.models.published import ZooEntry
+
 SUFFIX: Final = ".yaml"
+Size: TypeAlias = Literal["tiny", "small", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +52,12 @@ class Entry:
         zoo: instead of ``models``: names of published models, with ``*`` for any characters; each
             makes a cell with its published recipe, controls included.
         recipe: the training, a tree without model and seed; none for untrained controls. With
-            ``zoo``, what to change in the published recipes.
-        augmentation: what the cell is filed under; ``none`` if omitted.
-        label: a pattern with ``{model}``.
+            ``zoo``, what to change in the published recipes; a tree with a ``type`` replaces the
+            whole of the old one.
+        augmentation: what the cell is filed under; ``none``, or with ``zoo`` that of the recipe,
+            if omitted.
+        label: a pattern with ``{model}``, the name of the network or of the published model.
+        size: with ``zoo``, the size of its networks: ``tiny``, ``small`` or ``published``.
         control: also take each network with its first weights.
         published: name in the published zoo, one for each model, or none.
     """
@@ -58,8 +65,9 @@ class Entry:
     models: tuple[str, ...] = ()
     zoo: tuple[str, ...] = ()
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    augmentation: str = "none"
+    augmentation: str | None = None
     label: str = "{model}"
+    size: Size = "published"
     control: bool = False
     published: tuple[str, ...] = ()
 
@@ -89,7 +97,8 @@ class Entry:
             found.append(
                 Cell(
                     label=self.label.format(model=model), model=model, objective=self.objective,
-                    augmentation=self.augmentation, recipe=self.recipe, seed=seed, published=name,
+                    augmentation=self.augmentation or "none", recipe=self.recipe, seed=seed,
+                    published=name,
                 )
             )  # fmt: skip
             if self.control and self.recipe:
@@ -107,23 +116,26 @@ class Entry:
             if not names:
                 raise refuse_unknown("zoo", pattern, tuple(zoo()))
             for name in names:
-                published = zoo()[name]
-                recipe = dict(published.recipe or {})
-                model = recipe.pop("model", published.architecture)
-                recipe.pop("seed", None)
-                if recipe:
-                    recipe["data"] = {k: v for k, v in recipe["data"].items() if k != "split"}
-                    recipe = merged(recipe, self.recipe)
-                augmented = isinstance(recipe.get("objective"), Mapping) and recipe[
-                    "objective"
-                ].get("augmentation")
-                found.append(
-                    Cell(
-                        label=name, model=model, objective=_objective_of(recipe), recipe=recipe,
-                        augmentation=str(augmented or "none"), seed=seed, published=name,
-                    )
-                )  # fmt: skip
+                found.append(self._zoo_cell(zoo()[name], seed))
         return found
+
+    def _zoo_cell(self, published: ZooEntry, seed: int) -> Cell:
+        recipe = dict(published.recipe or {})
+        model = recipe.pop("model", published.architecture)
+        if recipe:
+            del recipe["seed"]
+            recipe["data"] = {k: v for k, v in recipe["data"].items() if k != "split"}
+            recipe = merged(recipe, self.recipe)
+        objective = recipe.get("objective")
+        augmented = objective.get("augmentation") if isinstance(objective, Mapping) else None
+        label = self.label.format(model=published.name)
+        return Cell(
+            label=label,
+            model=model if self.size == "published" else f"{self.size}:{model}",
+            objective=_objective_of(recipe), recipe=recipe, seed=seed,
+            published=published.name if label == published.name else "",
+            augmentation=self.augmentation or str(augmented or "none"),
+        )  # fmt: skip
 
 
 def _objective_of(recipe: Mapping[str, Any]) -> str:
@@ -132,11 +144,11 @@ def _objective_of(recipe: Mapping[str, Any]) -> str:
 
 
 def merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree with some of its leaves replaced."""
+    """A tree with some of its leaves replaced; what names its ``type`` replaces the whole."""
     found = dict(tree)
     for name, value in changes.items():
         old = found.get(name)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping) and "type" not in value
         found[name] = merged(old, value) if both else value  # type: ignore[arg-type]
     return found
 
