@@ -24,10 +24,11 @@ class ReproduceConfig:
     """Options of ``vibrissa reproduce``.
 
     Attributes:
-        scale: tiny (every encoder, attender and objective; two cores, less than an hour), small
+        scale: tiny (every encoder, attender and objective; two cores, about an hour), small
             (the published networks with fewer channels; one GPU, hours) or paper (the published
             networks and recipes; needs ShapeNet and the recordings).
-        grid: a YAML file of your own instead of a scale.
+        grid: instead of a scale, a YAML file of your own (see docs/studies.md), or objects: three
+            networks and two controls on objects of your own.
         out: folder for everything that is written; what is there and whole is kept, so that the
             same command goes on after an interruption. By default reproduce-SCALE.
         objects: your own: a folder CLASS/NAME.ext, a folder of meshes, a ShapeNetCore tree, or
@@ -46,7 +47,7 @@ class ReproduceConfig:
     """
 
     scale: Literal["tiny", "small", "paper"] | None = None
-    grid: Path | None = None
+    grid: str | None = None
     out: Path | None = None
     objects: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     nwb: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
@@ -77,8 +78,8 @@ def run(config: ReproduceConfig) -> int:
     from vibrissa.study.reporting import write_report
     from vibrissa.study.stages import StudyConfig, run_study
 
-    name = str(config.scale or (config.grid and config.grid.stem))
-    chosen = grid(str(config.scale or config.grid))
+    chosen_name = str(config.scale or config.grid)
+    name, chosen = Path(chosen_name).stem, grid(chosen_name)
     if config.seeds is not None:
         chosen = replace(chosen, seeds=config.seeds)
     device = torch_device(config.device)
