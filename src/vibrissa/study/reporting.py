@@ -19,8 +19,9 @@ import numpy as np
 from vibrissa.report import Page, Picture, Section, Table, Text
 from vibrissa.report import figures as draw
 from vibrissa.report.findings import Finding, as_table, findings, interval
+from vibrissa.study.card import dataset_card
 from vibrissa.study.cells import UNTRAINED
-from vibrissa.study.stages import LOADS, STUDY, StudyResult, film, folder_of
+from vibrissa.study.stages import LOADS, SPLIT, STUDY, StudyResult, film, folder_of
 from vibrissa.study.tables import HEALTHY, Rows, by_network, runs_table
 from vibrissa.study.work import RUN
 
@@ -32,7 +33,6 @@ _SYNTHETIC: Final = (
     "**Synthetic recordings.** No animal was recorded: spikes were drawn by a generator whose "
     "units are tuned to what the whiskers feel. Alignment below tests the method, not a brain."
 )
-_SHOWN_SWEEPS: Final = 6
 
 
 def write_report(result: StudyResult) -> list[Path]:
@@ -55,7 +55,7 @@ def write_report(result: StudyResult) -> list[Path]:
         _claims(found),
         _published(runs),
         _stimuli(result),
-        _dataset(result, store),
+        dataset_card(result.config, store, SPLIT),
         _warnings(result, store, runs),
         _manifest(result),
     ]
@@ -381,27 +381,6 @@ def _stimuli(result: StudyResult) -> Section:
                 alt="Thirty whiskers sweep over a curved surface; beside them the moment at the "
                 "base of each.",
             ),
-        ],
-    )  # fmt: skip
-
-
-def _dataset(result: StudyResult, store: SweepStore) -> Section:
-    from vibrissa.data.figures import draw_sweeps
-
-    table: Any = store.table
-    counts = table.groupby("label").agg(objects=("object", "nunique"), sweeps=("object", "size"))
-    firsts = table.reset_index().groupby("label")["index"].first().to_list()[:_SHOWN_SWEEPS]
-    return Section(
-        title="Data set",
-        parts=[
-            Picture(
-                draw=lambda: draw_sweeps(store, firsts),
-                caption="One sweep of each of the first classes: moment at each whisker's base.",
-                alt="Images of whisker by time, one for each of several classes.",
-                name="sweeps",
-            ),
-            Table(frame=counts.reset_index(), caption="Objects and sweeps by class.",
-                  name="dataset"),
         ],
     )  # fmt: skip
 
