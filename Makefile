@@ -12,7 +12,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test slow check validate stress bench bench-data learning package clean
+.PHONY: help install demo test slow check validate stress bench bench-data learning docs package clean
 
 help:
 	@echo "make demo      the whole path on a small default, report in demo/report.html"
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-data  cost and memory of a data set, speed of its loader"
 	@echo "make learning  a ConvRNN against a linear machine, SimCLR against random features"
 	@echo "make package   wheel and source archive in dist/, without a network"
+	@echo "make docs      the site of guide, tutorials and API, in out/site"
 	@echo "make clean     remove what the targets made, .venv included"
 
 install: $(STAMP)
@@ -73,6 +74,10 @@ learning: $(STAMP)
 package: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	@echo "out/site/index.html"
 
 clean:
 	rm -rf $(VENV) demo out build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

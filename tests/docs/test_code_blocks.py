@@ -95,8 +95,11 @@ COMMANDS = commands()
 
 
 def words_of(line: str, program: str) -> list[str] | None:
-    """What follows the program in a line, up to a pipe or a redirection; None if it is not run."""
-    words = shlex.split(line, comments=True)
+    """What follows the program in a line, up to a pipe or a redirection; None if it is not run.
+
+    Variables of the shell stand for numbers.
+    """
+    words = shlex.split(re.sub(r"\$\w+", "1", line), comments=True)
     if program not in words:
         return None
     words = words[words.index(program) + 1 :]
