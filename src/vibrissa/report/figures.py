@@ -51,12 +51,15 @@ def draw_accuracy(
         axes.plot([100 * low, 100 * high], [place, place], color=colour(0), lw=2.2)
         axes.plot(100 * value, place, "o", color=colour(0), ms=6)
     axes.axvline(100 * chance, color=ink(), lw=1, ls=":")
-    axes.text(100 * chance, 1.01, "chance", transform=_mixed(axes), ha="center", va="bottom",
+    beside = baseline is not None and abs(baseline - chance) < 0.2
+    first = "center" if baseline is None or not beside else _away(chance, baseline)
+    axes.text(100 * chance, 1.01, "chance", transform=_mixed(axes), ha=first, va="bottom",
               fontsize=8)  # fmt: skip
     if baseline is not None:
         axes.axvline(100 * baseline, color=colour(1), lw=1.2, ls="--")
-        axes.text(100 * baseline, 1.01, baseline_name, transform=_mixed(axes), ha="center",
-                  va="bottom", fontsize=8, color=colour(1))  # fmt: skip
+        second = _away(baseline, chance) if beside else "center"
+        axes.text(100 * baseline, 1.01, baseline_name, transform=_mixed(axes), ha=second,
+                  va="bottom", fontsize=8)  # fmt: skip
     axes.set_yticks(places, [_short(name) for name, *_ in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_xlim(0, min(100.0, 1.08 * 100 * max(chance, *(r[3] for r in rows), baseline or 0.0)))
@@ -83,7 +86,7 @@ def draw_confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
         raise refuse("matrix", counts.shape, f"not ({n}, {n})", "give one row per label")
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
-    side = 1.8 + 0.34 * n
+    side = 1.8 + (0.34 if n <= 12 else 0.2) * n
     figure = _figure(side + 0.7, side)
     axes = figure.subplots()
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis")
@@ -94,9 +97,10 @@ def draw_confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
     if n <= 12:
         for i, j in np.ndindex(n, n):
             if counts[i, j]:
-                light = shares[i, j] < 0.55
-                axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7,
-                          color="#FFFFFF" if light else "#10131A")  # fmt: skip
+                # Black and white stand equally well against a luminance of 0.18.
+                light = _luminance([float(v) for v in image.to_rgba(shares[i, j])]) < 0.18
+                axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7.5,
+                          color="#FFFFFF" if light else "#000000")  # fmt: skip
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("Share of the true class")
     return figure
@@ -164,7 +168,7 @@ def draw_alignment(
         tint = colour(1) if chosen else colour(0)
         if np.isfinite(below[k]) and np.isfinite(above[k]):
             axes.plot([x[k], x[k]], [below[k], above[k]], color=tint, lw=2)
-        axes.plot(x[k], value[k], "o", color=tint, ms=5)
+        axes.plot(x[k], value[k], "s" if chosen else "o", color=tint, ms=6 if chosen else 5)
     axes.set_xticks(x, [_short(name) for name in layers], rotation=60, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     axes.set_ylabel(label)
@@ -246,26 +250,56 @@ def draw_findings(table: Any) -> Figure:
         table: as :func:`vibrissa.report.findings.as_table` gives it.
     """
     known = table[np.isfinite(table["low"].astype(float))]
-    figure = _figure(7.4, 0.9 + 0.42 * max(1, len(known)))
+    figure = _figure(7.4, 1.3 + 0.46 * max(1, len(known)))
     axes = figure.subplots()
-    tint = {"supported": colour(2), "not supported": colour(1)}
+    looks = {
+        "supported": (colour(2), "o", colour(2)),
+        "not supported": (colour(1), "s", colour(1)),
+        "undecided at this scale": (ink(), "o", "none"),
+    }
     places = np.arange(len(known))[::-1]
+    named = set()
     for place, (_, row) in zip(places, known.iterrows(), strict=True):
         # Equal values in all seeds have no width; such a point goes to the edge.
         half = max((row["high"] - row["low"]) / 2, abs(row["effect"]) / 11, 1e-12)
         middle = row["effect"] / half
-        mark = tint.get(row["verdict"], ink())
-        axes.plot([middle - 1, middle + 1], [place, place], color=mark, lw=2.2)
-        axes.plot(middle, place, "o", color=mark, ms=6)
+        verdict = str(row["verdict"])
+        tint, marker, filling = looks[verdict]
+        # The line leaves the mark free, so that a hollow one looks hollow.
+        for a, b in ((-1, -0.22), (0.22, 1)):
+            axes.plot([middle + a, middle + b], [place, place], color=tint, lw=2.2)
+        axes.plot(middle, place, marker, color=tint, mfc=filling, mew=1.6, ms=6,
+                  label=None if verdict in named else verdict)  # fmt: skip
+        named.add(verdict)
     axes.axvline(0, color=ink(), lw=1, ls=":")
     # Far effects would squeeze the others; beyond ten half-widths nothing more is learnt.
     left, right = axes.get_xlim()
-    axes.set_xlim(max(left, -12), min(right, 12))
-    axes.set_yticks(places, [_short(str(claim), 64) for claim in known["claim"]])
+    axes.set_xlim(max(left, -12), min(right, 12.2))
+    axes.set_yticks(places, [_broken(str(claim)) for claim in known["claim"]])
     axes.set_ylim(-0.7, max(1, len(known)) - 0.3)
-    axes.set_xlabel("Effect over the half-width of its 95 % interval (supported: right of 0)")
+    axes.set_xlabel("Effect over the half-width of its 95 % interval")
     axes.tick_params(axis="y", length=0)
+    if named:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
+
+
+def _away(here: float, other: float) -> str:
+    """How to set a label at ``here`` so that it leaves room for one at ``other``."""
+    return "left" if here > other else "right"
+
+
+def _luminance(rgba: Sequence[float]) -> float:
+    """Relative luminance of sRGB, from 0 to 1 (WCAG 2.1)."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgba[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _broken(text: str, width: int = 44) -> str:
+    """A sentence in lines of so many letters."""
+    from textwrap import fill
+
+    return fill(text, width)
 
 
 def _mixed(axes: Axes) -> Any:

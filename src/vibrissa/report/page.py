@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 Kind = Literal["note", "warning", "good", "bad"]
 
 _MIME: Final = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
+# How a text is set off: what a screen reader says, and a sign, since colour alone tells too little.
+_KINDS: Final[dict[Kind, tuple[str, str]]] = {
+    "note": ("Note", "i"),
+    "warning": ("Warning", "!"),
+    "good": ("Supported", "\N{CHECK MARK}"),
+    "bad": ("Problem", "\N{MULTIPLICATION SIGN}"),
+}
+# Drawings are shown so many times their natural size, and never below the second number: on a
+# narrow screen they are moved sideways instead, as their text would be too small to read.
+_ENLARGED: Final = 1.15
+_SMALLEST: Final = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +57,11 @@ class Text:
         inner = "\n".join(f"<p>{marked(p)}</p>" for p in re.split(r"\n\s*\n", self.text.strip()))
         if self.kind is None:
             return inner
-        label = {"note": "Note", "warning": "Warning", "good": "Supported", "bad": "Problem"}
-        return f'<div class="{self.kind}" role="note" aria-label="{label[self.kind]}">{inner}</div>'
+        label, sign = _KINDS[self.kind]
+        return (
+            f'<div class="{self.kind}" role="note" aria-label="{label}">'
+            f'<span class="sign" aria-hidden="true">{sign}</span>{inner}</div>'
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,10 +103,8 @@ class Table:
                     parts.append(f"<td{kind}>{text}</td>")
             parts.append("</tr>")
         caption = marked(self.caption)
-        # A box that scrolls must take the keyboard's focus, and so needs a name.
-        label = html.escape(re.sub(r"[*`]", "", self.caption), quote=True)
         return (
-            f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
+            f'<div class="scroll" role="region" {_focusable(self.caption)}><table>'
             f"<caption>{caption}</caption>{''.join(parts)}</tbody></table></div>"
         )
 
@@ -107,7 +120,7 @@ class Picture:
         caption: what is seen, one or two sentences.
         alt: what a reader who cannot see it should know.
         name: of the PDF and SVG files that are written beside the page; none are if empty.
-        width: widest it is shown, CSS pixels.
+        width: widest it is shown, CSS pixels; as wide as suits its text if omitted.
     """
 
     caption: str
@@ -116,7 +129,7 @@ class Picture:
     file: Path | None = None
     still: Path | None = None
     name: str = ""
-    width: int = 900
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if (self.draw is None) == (self.file is None):
@@ -125,29 +138,51 @@ class Picture:
             raise refuse("alt", self.alt, "empty", "say what is seen")
 
     def to_html(self) -> str:
-        """The figure with its caption."""
-        alt = html.escape(self.alt, quote=True)
-        style = f'style="max-width:{self.width}px"'
+        """The figure with its caption, in a box that scrolls by itself where it must."""
         if self.draw is not None:
             light, dark = (drawn(self.draw, theme, ".svg") for theme in ("light", "dark"))
-            image = (
-                f'<picture><source media="(prefers-color-scheme: dark)" '
-                f'srcset="{_uri(dark, ".svg")}">'
-                f'<img {style} alt="{alt}" src="{_uri(light, ".svg")}"></picture>'
-            )
+            wide, high = (_ENLARGED * side for side in _size(light, ".svg"))
+            other = ("screen and (prefers-color-scheme: dark)", _uri(dark, ".svg"))
+            inner = self._image(_uri(light, ".svg"), wide, high, other)
         else:
             assert self.file is not None
-            source = ""
-            if self.still is not None:
-                source = (
-                    '<source media="(prefers-reduced-motion: reduce)" '
-                    f'srcset="{_uri(self.still.read_bytes(), self.still.suffix)}">'
+            content, suffix = self.file.read_bytes(), self.file.suffix
+            uri = _uri(content, suffix)
+            wide, high = _size(content, suffix)
+            if self.still is None:
+                inner = self._image(uri, wide, high, kind="plate")
+            else:
+                # Whoever is disturbed by motion can end it: by the system's setting, or by folding.
+                still = _uri(self.still.read_bytes(), self.still.suffix)
+                other = ("(prefers-reduced-motion: reduce), print", still)
+                moving = self._image(uri, wide, high, other, kind="plate")
+                inner = (
+                    "<details open><summary>Moving picture (fold to stop it)</summary>"
+                    f"{moving}</details>"
                 )
-            uri = _uri(self.file.read_bytes(), self.file.suffix)
-            image = (
-                f'<picture>{source}<img class="plate" {style} alt="{alt}" src="{uri}"></picture>'
-            )
-        return f"<figure>{image}<figcaption>{marked(self.caption)}</figcaption></figure>"
+        return (
+            f'<figure><div class="scroll" role="group" {_focusable(self.caption)}>{inner}</div>'
+            f"<figcaption>{marked(self.caption)}</figcaption></figure>"
+        )
+
+    def _image(
+        self,
+        uri: str,
+        wide: float,
+        high: float,
+        other: tuple[str, str] | None = None,
+        kind: str = "",
+    ) -> str:
+        """An image and, under a media query, another in its place; sizes in CSS pixels."""
+        shown_wide = min(wide, self.width or wide)
+        smallest = min(shown_wide, _SMALLEST / _ENLARGED * wide)
+        source = f'<source media="{other[0]}" srcset="{other[1]}">' if other else ""
+        named = f' class="{kind}"' if kind else ""
+        return (
+            f'<picture>{source}<img{named} alt="{html.escape(self.alt, quote=True)}" '
+            f'width="{wide:.0f}" height="{high:.0f}" '
+            f'style="width:{shown_wide:.0f}px;min-width:{smallest:.0f}px" src="{uri}"></picture>'
+        )
 
 
 Part = Text | Table | Picture
@@ -217,7 +252,11 @@ class Page:
             f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>"
             for k, v in self.facts.items()
         )
-        banner = f'<p class="banner" role="note">{marked(self.banner)}</p>' if self.banner else ""
+        banner = (
+            f'<aside class="banner" aria-label="Mind"><p>{marked(self.banner)}</p></aside>'
+            if self.banner
+            else ""
+        )
         title = html.escape(self.title)
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -287,6 +326,28 @@ def shown(value: Any, digits: int = 3) -> str:
         text = f"{value:.{digits}g}"
         return f"{value:,.0f}" if "e+" in text else text
     return str(value)
+
+
+def _focusable(caption: str) -> str:
+    """A box that scrolls must take the keyboard's focus, and so needs a name."""
+    label = html.escape(re.sub(r"[*`]", "", caption), quote=True)
+    return f'aria-label="{label}" tabindex="0"'
+
+
+def _size(content: bytes, suffix: str) -> tuple[float, float]:
+    """Width and height of a picture in CSS pixels, so that the page need not move as it loads."""
+    if suffix == ".svg":
+        head = content[: content.index(b">", content.index(b"<svg"))].decode("utf-8")
+        sides = [re.search(rf'\b{side}="([\d.]+)(pt|px)?"', head) for side in ("width", "height")]
+        wide, high = (
+            float(found[1]) * (96 / 72 if found[2] == "pt" else 1.0) if found else 640.0
+            for found in sides
+        )
+        return wide, high
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        return float(picture.width), float(picture.height)
 
 
 def _uri(content: bytes, suffix: str) -> str:
