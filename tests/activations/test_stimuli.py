@@ -21,6 +21,7 @@ from vibrissa.models import build
 from vibrissa.morphology import mouse_array
 from vibrissa.morphology.grid import grid_place
 from vibrissa.simulation import SolverConfig, Sweep
+from vibrissa.train import load_run
 
 SHAPE = (22, 30, 5, 7)
 SCALE = Normalisation(kind="rms", scale=(1.0, 2.0, 3.0, 4.0, 5.0, 6.0))
@@ -195,3 +196,84 @@ def test_the_six_stimuli(tmp_path, monkeypatch):
     model = build("tiny:ugrnn+none+linear", n_classes=3, seed=0)
     acts = extract(model, found.inputs, stimuli=found.names)
     assert acts.stimuli == CONDITIONS
+
+
+def at_rate(folder, **changes):
+    """A run as if it had been trained on sweeps recorded in another way."""
+    return replace(load_run(folder), **changes)
+
+
+def test_a_run_knows_how_its_sweeps_were_recorded(run_folder, store):
+    run = load_run(run_folder)
+    assert (run.rate_hz, run.frames, run.sampling) == (store.rate_hz, store.time, store.sampling)
+    assert run.recording == Recording(rate_hz=110.0)  # as the recipe of the store says
+    config = InputConfig.of_run(run)
+    assert (config.rate_hz, config.recording) == (110.0, Recording(rate_hz=110.0))
+    assert len(from_store(store, config)) == len(store)
+
+
+def test_stimuli_come_to_the_rate_of_the_training(run_folder):
+    fast = sweep_of(550, 1000.0)
+    run = at_rate(run_folder, rate_hz=200.0, recording=Recording(rate_hz=200.0, method="average"))
+    found = from_sweep(fast, InputConfig.of_run(run))
+    # frames of 5 ms are means of 5 of 1 ms
+    means = fast.force_moment.astype(float).reshape(2, 110, 5, 30, 6).mean(axis=2)
+    wanted = run.preprocessing.apply(means.astype(np.float32), fast.whiskers, run.normalisation)
+    assert np.allclose(found.inputs, wanted, atol=1e-6)
+    assert found.times_s[-1] == pytest.approx(0.55)
+
+
+def test_what_was_imported_or_kept_in_full_is_recorded_without_aliasing(run_folder):
+    for recording in (None, Recording(method="full")):
+        run = at_rate(run_folder, rate_hz=200.0, recording=recording)
+        assert InputConfig.of_run(run).recording == Recording(rate_hz=200.0)
+
+
+def test_the_published_stride_comes_out_at_its_own_rate(run_folder):
+    run = at_rate(run_folder, rate_hz=1000 / 9, recording=Recording.published())
+    fast = sweep_of(1000, 1000.0)
+    found = from_sweep(fast, InputConfig.of_run(run))
+    assert found.times_s[-1] == pytest.approx(0.99)
+    row, column = grid_place(fast.whiskers[0])
+    scale = np.asarray(run.normalisation.scale)
+    got = found.inputs[:, :, :, row, column].reshape(2, 110, 6) * scale
+    assert np.allclose(got, fast.force_moment[:, ::9][:, :110, 0], rtol=1e-5, atol=1e-4)
+    with pytest.raises(InputError, match=r"stride from 500 to 125 Hz': .*trained at 111.111 Hz"):
+        from_sweep(sweep_of(500, 500.0), InputConfig.of_run(run))
+
+
+def test_a_preprocessing_that_strides_sees_the_rate_of_its_training(run_folder):
+    way = Preprocessing.published()
+    run = at_rate(run_folder, rate_hz=1000.0, frames=1000, recording=None, preprocessing=way)
+    bases = np.broadcast_to(np.eye(3, dtype=np.float32), (2, 30, 3, 3))
+
+    def still(frames):
+        return replace(sweep_of(frames, 1000.0), base_rotation=bases)
+
+    config = InputConfig.of_run(run)
+    assert from_sweep(still(999), config).times_s[-1] == pytest.approx(0.99)  # every ninth, too
+    with pytest.raises(InputError, match=r"see them at 55.5556 Hz, and was trained at 111.111 Hz"):
+        from_sweep(still(2000), config)
+
+
+def test_stimuli_at_another_rate_are_refused(run_folder, store):
+    run = at_rate(run_folder, rate_hz=200.0)
+    config = InputConfig.of_run(run)
+    with pytest.raises(InputError, match="recording = .*trained at 200 Hz; record with"):
+        from_sweep(sweep_of(1000, 1000.0), config)  # the store's recording says 110
+    config = InputConfig.of_run(run, Recording(rate_hz=200.0))
+    with pytest.raises(InputError, match=r"stimuli = '110 Hz': .* trained at 200 Hz; simulate"):
+        from_sweep(sweep_of(), config)  # as many frames as the network takes, but slower
+    with pytest.raises(InputError, match="200 frames at 200 Hz"):
+        from_sweep(sweep_of(1000, 1000.0), config)
+    with pytest.raises(InputError, match=r"at 110 Hz': the network was trained at 200 Hz"):
+        from_store(store, config)
+
+
+def test_the_six_are_simulated_for_as_long_as_the_input_lasts(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("VIBRISSA_CACHE", str(tmp_path))
+    array = mouse_array("R").select(["RC1"])
+    run = at_rate(run_folder, rate_hz=220.0, recording=Recording(rate_hz=220.0))
+    found = rodgers6(InputConfig.of_run(run), array=array, solver=SolverConfig(grid_spacing_mm=0.5))
+    assert found.inputs.shape == (6, *SHAPE)
+    assert found.times_s[-1] == pytest.approx(0.5)

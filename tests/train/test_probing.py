@@ -1,5 +1,7 @@
 """Probes of runs and of untrained networks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from vibrissa.core.errors import InputError
 from vibrissa.data import DataModule
 from vibrissa.models import build
 from vibrissa.objectives import KNNProbe
-from vibrissa.train import RunOptions, config_from_tree, probe, train
+from vibrissa.train import RunOptions, config_from_tree, load_run, probe, train
 from vibrissa.train.probing import probe_online, whole_loader
 
 QUIET = RunOptions(quiet=True, threads=1, accelerator="cpu")
@@ -95,3 +97,9 @@ def test_a_store_recorded_otherwise_is_refused(folder, tmp_path, make_split_stor
     other = make_split_store(tmp_path / "store", objects=12, frames=88)
     with pytest.raises(InputError, match="store = .*the run takes"):
         probe(folder, other)
+
+
+def test_a_store_at_another_rate_is_refused(store, folder):
+    run = replace(load_run(folder), rate_hz=220.0)
+    with pytest.raises(InputError, match="recorded at 110 Hz, and the run was trained at 220 Hz"):
+        probe(run, store, kind="knn")

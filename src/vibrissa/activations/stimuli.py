@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vibrissa.core.axes import CHANNELS
+from vibrissa.activations.inputs import InputConfig, at_rate, check_frames, same_rate, step_times_s
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.files import digest_of_bytes
 from vibrissa.core.manifest import to_tree
-from vibrissa.data.preprocessing import Preprocessing
-from vibrissa.data.resampling import Recording
 
 if TYPE_CHECKING:
     from vibrissa.data.normalisation import Normalisation
@@ -36,44 +34,6 @@ _DISTANCES: Final = {
     "far": "far",
 }  # fmt: skip
 _AT_ONCE: Final = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputConfig:
-    """How loads become input of a network.
-
-    Attributes:
-        input_shape: (step, channel, row, column) that the network takes.
-        preprocessing: grid, steps, frame and unit.
-        normalisation: the measured one of its training; None measures that of the stimuli, for
-            networks that were never trained.
-        recording: how stimuli at another rate come to that of the training.
-    """
-
-    input_shape: tuple[int, ...]
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    normalisation: Normalisation | None = None
-    recording: Recording = field(default_factory=Recording)
-
-    @property
-    def frames(self) -> int:
-        """How many frames of loads make an input."""
-        return self.input_shape[0] * self.input_shape[1] // len(CHANNELS)
-
-    @classmethod
-    def of_run(cls, run: Any, recording: Recording | None = None) -> InputConfig:
-        """That of a loaded run.
-
-        Args:
-            run: what :func:`vibrissa.train.load_run` gave.
-            recording: how stimuli come to the rate of its training.
-        """
-        return cls(
-            input_shape=tuple(run.model.input_shape),
-            preprocessing=run.preprocessing,
-            normalisation=run.normalisation,
-            recording=recording or Recording(),
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,13 +128,21 @@ def rodgers6(
     from vibrissa.simulation.scene import SolverConfig
 
     strided = config.preprocessing.stride_to is not None
-    whiskers = array or mouse_array("R")
+    point = strided or config.recording.method == "stride"
+    whiskers, solver = array or mouse_array("R"), solver or SolverConfig()
     how = replace(
-        solver or SolverConfig(),
+        solver,
+        rate_hz=max(solver.rate_hz, config.rate_hz or 0.0),
         record_world=config.preprocessing.frame == "world",
-        sampling="point" if strided or config.recording.method == "stride" else "average",
+        sampling=config.sampling or ("point" if point else "average"),
     )
-    seconds = 1.0 if strided else config.frames / config.recording.rate_hz
+    frames = config.stored_frames or config.frames
+    if config.recording.method == "stride":  # of what its rate says it keeps nearly so many
+        seconds = frames / config.recording.rate_hz
+    elif config.rate_hz is not None:
+        seconds = frames / config.rate_hz
+    else:
+        seconds = 1.0 if strided else frames / config.recording.rate_hz
     protocol = Rodgers6(sweep=PassiveSweep(duration_s=seconds))
     if whisking is not None:
         protocol = replace(protocol, whisking=whisking)
@@ -196,9 +164,11 @@ def from_sweep(sweep: Sweep, config: InputConfig) -> StimulusSet:
     names = checked_stimuli([condition_name(name) for name in sweep.names])
     way = config.preprocessing
     loads, rate_hz = sweep.loads(way.frame), sweep.rate_hz
-    if way.stride_to is None and loads.shape[1] != config.frames:
+    if config.rate_hz is not None:
+        loads, rate_hz = at_rate(loads, rate_hz, sweep.sampling, config, config.rate_hz)
+    elif way.stride_to is None and loads.shape[1] != config.frames:
         loads, rate_hz = config.recording.record(loads, rate_hz, sampling=sweep.sampling)
-    _check_frames(loads.shape[1], rate_hz, config)
+    check_frames(loads.shape[1], rate_hz, config)
     measured = _normalisation(config, [loads])
     inputs = way.apply(loads, sweep.whiskers, measured)
     metadata = _columns(sweep.parameters)
@@ -206,7 +176,7 @@ def from_sweep(sweep: Sweep, config: InputConfig) -> StimulusSet:
         metadata["label"] = np.array(sweep.labels)
     metadata["contact_share"] = sweep.contact.mean(axis=(1, 2), dtype=np.float64)
     return StimulusSet(
-        names=names, inputs=inputs, times_s=_times(loads.shape[1], rate_hz, config),
+        names=names, inputs=inputs, times_s=step_times_s(loads.shape[1], rate_hz, config),
         metadata=metadata, about=_about(config, measured, sweep.manifest.config),
     )  # fmt: skip
 
@@ -229,7 +199,13 @@ def from_store(
     chosen = np.arange(len(store)) if indices is None else np.asarray(indices, np.int64)
     if not len(chosen):
         raise refuse("stimuli", str(store.path), "no sweep fits", "ask for more")
-    _check_frames(store.time, store.rate_hz, config)
+    if config.rate_hz is not None and not same_rate(store.rate_hz, config.rate_hz):
+        raise refuse(
+            "stimuli", f"{store.path} at {store.rate_hz:g} Hz",
+            f"the network was trained at {config.rate_hz:g} Hz",
+            "give a data set recorded at that rate, or sweeps in a file, which are brought to it",
+        )  # fmt: skip
+    check_frames(store.time, store.rate_hz, config)
     frame = config.preprocessing.frame
     blocks = (store.loads(chosen[k : k + _AT_ONCE], frame) for k in range(0, len(chosen), _AT_ONCE))
     measured = _normalisation(config, blocks)
@@ -243,7 +219,7 @@ def from_store(
     return StimulusSet(
         names=tuple(f"{o}/{s}" for o, s in zip(rows["object"], rows["sweep"], strict=True)),
         inputs=_Lazily(reader, chosen),
-        times_s=_times(store.time, store.rate_hz, config),
+        times_s=step_times_s(store.time, store.rate_hz, config),
         metadata=metadata,
         digest=digest_of_bytes(reader.digest.encode(), chosen.astype("<i8").tobytes()),
         about=_about(config, measured, {"store": store.digest}),
@@ -306,30 +282,8 @@ def _about(config: InputConfig, measured: Normalisation | None, source: Any) -> 
         "preprocessing": to_tree(config.preprocessing),
         "normalisation": None if measured is None else measured.to_dict(),
         "recording": to_tree(config.recording),
+        "rate_hz": config.rate_hz,
     }
-
-
-def _check_frames(frames: int, rate_hz: float, config: InputConfig) -> None:
-    try:
-        shape = config.preprocessing.model_shape(frames)
-    except InputError:
-        shape = None
-    if shape != tuple(config.input_shape):
-        raise refuse(
-            "stimuli", f"{frames} frames at {rate_hz:g} Hz",
-            f"the network takes input {tuple(config.input_shape)}, which are {config.frames} "
-            "frames as it was trained",
-            "give stimuli of that length, or the rate of its training with --recording.rate-hz",
-        )  # fmt: skip
-
-
-def _times(frames: int, rate_hz: float, config: InputConfig) -> np.ndarray:
-    """End of each step, s."""
-    kept = config.preprocessing.stride_to
-    if kept is not None and kept != frames:
-        rate_hz /= frames // kept
-    sub = config.input_shape[1] // len(CHANNELS)
-    return (np.arange(config.input_shape[0]) + 1.0) * sub / rate_hz
 
 
 def _columns(parameters: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

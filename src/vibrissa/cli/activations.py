@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,12 +11,33 @@ import tyro
 from vibrissa.cli.choosing import choose_array, torch_device, writable_folder
 from vibrissa.cli.speaking import say
 from vibrissa.core.errors import refuse
-from vibrissa.data.resampling import Recording
+from vibrissa.data.resampling import Recording, RecordingMethod
 
 if TYPE_CHECKING:
     from vibrissa.activations.stimuli import InputConfig
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions:
+    """How stimuli come to the rate of the network's input; a run knows it.
+
+    Attributes:
+        rate_hz: frames per second; by default those of the run's training, or 110.
+        method: anti-aliased, average, stride or full; by default as the run's data set, or
+            anti-aliased.
+        first_frame: the first frame that stride takes.
+    """
+
+    rate_hz: float | None = None
+    method: RecordingMethod | None = None
+    first_frame: int | None = None
+
+    def of(self, known: Recording) -> Recording:
+        """What is given in place of what is known."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(known, **given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +58,7 @@ class ActivationsConfig:
         untrained: random weights instead of trained ones, the control.
         seed: of random weights, and of networks that draw numbers.
         n_classes: of an untrained model by name.
-        recording: rate of the training's data set, to which stimuli are brought; has no effect on
-            stimuli that fit as they are.
+        recording: how stimuli come to the rate of the network's input; a run knows its own.
         array: whiskers of rodgers6: mouse, mouse:N, or TABLE.csv.
         parameters: mechanical parameter set of these.
         batch_size: stimuli at a time.
@@ -58,7 +78,7 @@ class ActivationsConfig:
     untrained: bool = False
     seed: int = 0
     n_classes: int = 117
-    recording: Recording = field(default_factory=Recording)
+    recording: RecordingOptions = field(default_factory=RecordingOptions)
     array: str = "mouse"
     parameters: str = "physical"
     batch_size: int = 64
@@ -117,11 +137,13 @@ def _network(config: ActivationsConfig) -> tuple[Any, InputConfig]:
                 "give a run folder, or the name of a model with --untrained",
             )  # fmt: skip
         model = build(config.run, n_classes=config.n_classes, seed=config.seed)
-        return model, InputConfig(input_shape=model.input_shape, recording=config.recording)
+        recording = config.recording.of(Recording())
+        return model, InputConfig(input_shape=model.input_shape, recording=recording)
     from vibrissa.train import load_run
 
     found = load_run(config.run, config.which)
-    way = InputConfig.of_run(found, config.recording)
+    way = InputConfig.of_run(found)
+    way = replace(way, recording=config.recording.of(way.recording))
     if not config.untrained:
         return found, way
     model = build(

@@ -17,6 +17,7 @@ from vibrissa.core.files import atomic_path, digest_of_file
 from vibrissa.core.manifest import Manifest
 from vibrissa.data.normalisation import Normalisation
 from vibrissa.data.preprocessing import Preprocessing
+from vibrissa.data.resampling import Recording
 from vibrissa.models import EAD, EADConfig, build
 from vibrissa.train.checkpoint import load_weights, read_checkpoint
 from vibrissa.train.config import TrainConfig, config_from_tree, first_difference
@@ -43,6 +44,11 @@ class Run:
         preprocessing: how loads become its input.
         normalisation: of its input.
         labels: names of the classes of its scores.
+        rate_hz: frames per second of the sweeps that it was trained on, as stored.
+        frames: of one of these sweeps, as stored.
+        sampling: what such a frame is, ``average`` or ``point``, see
+            :class:`vibrissa.simulation.SolverConfig`.
+        recording: how the simulated frames became these; None for sweeps that were imported.
         epoch: epochs done when the weights were written.
         manifest: of the run.
         digest: SHA-256 of the checkpoint.
@@ -56,6 +62,10 @@ class Run:
     preprocessing: Preprocessing
     normalisation: Normalisation
     labels: tuple[str, ...]
+    rate_hz: float
+    frames: int
+    sampling: str
+    recording: Recording | None
     epoch: int
     manifest: Manifest
     digest: str
@@ -90,6 +100,10 @@ def load_run(folder: Path | str, which: Which = "best") -> Run:
         )  # fmt: skip
     state = read_checkpoint(source)
     card = state["config"]
+    if "recorded" not in card:
+        raise InputError(f"{source}: it does not say at which rate it was trained; train it again.")
+    recorded = card["recorded"]
+    way = recorded["recording"]
     model = model_of_card(card)
     load_weights(model, state["model"], source)
     model.eval()
@@ -101,6 +115,10 @@ def load_run(folder: Path | str, which: Which = "best") -> Run:
         preprocessing=from_tree(Preprocessing, card["preprocessing"], str(source)),
         normalisation=Normalisation.from_dict(card["normalisation"]),
         labels=tuple(card["labels"]),
+        rate_hz=float(recorded["rate_hz"]),
+        frames=int(recorded["frames"]),
+        sampling=recorded["sampling"],
+        recording=None if way is None else from_tree(Recording, way, str(source)),
         epoch=int(state["progress"]["epoch"]),
         manifest=manifest,
         digest=digest_of_file(source),

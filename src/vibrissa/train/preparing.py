@@ -203,4 +203,16 @@ def card_of(config: TrainConfig, data: DataModule) -> dict[str, Any]:
         "input_shape": list(data.input_shape),
         "preprocessing": to_tree(config.data.preprocessing),
         "normalisation": data.normalisation.to_dict(),
+        "recorded": _recorded(data.store),
+    }
+
+
+def _recorded(store: SweepStore) -> dict[str, Any]:
+    """How the sweeps were recorded: what is shown to the network later must be so, too."""
+    way = store.manifest.config["recipe"].get("recording")  # imported sets have none
+    return {
+        "rate_hz": store.rate_hz,
+        "frames": store.time,
+        "sampling": store.sampling,
+        "recording": way and {name: value for name, value in way.items() if name != "type"},
     }

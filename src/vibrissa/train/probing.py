@@ -6,6 +6,7 @@ apart.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -139,6 +140,11 @@ def probe(
             raise refuse(
                 "store", str(store.path), f"its input is {tuple(shape)}, the run takes "
                 f"{tuple(run.model.input_shape)}", "give a store recorded alike",
+            )  # fmt: skip
+        if not math.isclose(store.rate_hz, run.rate_hz, rel_tol=1e-6):
+            raise refuse(
+                "store", str(store.path), f"recorded at {store.rate_hz:g} Hz, and the run was "
+                f"trained at {run.rate_hz:g} Hz", "give a store recorded alike",
             )  # fmt: skip
         model_name = run.model.name
         own = run.config.seed if seed is None else seed
