@@ -51,8 +51,11 @@ function examine(frame, scheme, width) {
     return root.activeElement !== e || style.outlineStyle === "none"
       || parseFloat(style.outlineWidth) < 2;
   });
+  root.getElementById("pictures").scrollIntoView({behavior: "instant"});
+  const covered = root.querySelector(".banner").getBoundingClientRect().bottom
+    - root.getElementById("h-pictures").getBoundingClientRect().top;
   return {
-    scheme, width, inner: view.innerWidth,
+    scheme, width, covered, inner: view.innerWidth,
     dark: view.matchMedia("(prefers-color-scheme: dark)").matches,
     paper: channels(view.getComputedStyle(root.body).backgroundColor),
     over: top.scrollWidth - top.clientWidth, outside: outside.map(e => e.tagName),
@@ -100,7 +103,7 @@ def page(tmp_path_factory):
     return Page(
         title="A page",
         lead="With `code` and **bold**.",
-        banner="**Synthetic.** " + "What must not be overlooked. " * 5,
+        banner="**Synthetic recordings.** " + "What must not be overlooked. " * 6,
         facts={"networks": "5", "sweeps": "1,024"},
         sections=[
             Section(title="Texts", parts=[Text(text="Plain `code`.", kind=k) for k in kinds]),
@@ -159,6 +162,7 @@ def test_at_every_width_and_in_both_schemes(page, tmp_path):
         assert look["texts"] > 60
         assert look["worst"][0] >= 4.5, look
         assert look["unseen"] == []
+        assert look["covered"] <= 0  # a heading that is jumped to stands below the banner
         # Never much below the natural size, 600 pixels: the box scrolls instead.
         assert look["narrowest"] >= 0.7 * 600
     light, dark = looks[0], looks[len(WIDTHS)]

@@ -2,11 +2,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from vibrissa.core.errors import InputError
 from vibrissa.report import figures
 from vibrissa.report.findings import as_table, findings
-from vibrissa.report.themes import CYCLE, drawn, themed
+from vibrissa.report.themes import CYCLE, PAPER, contrast, drawn, themed
 
 CONDITIONS = [f"{shape} {place}" for shape in ("concave", "convex") for place in ("close", "far")]
 
@@ -88,3 +90,42 @@ def test_findings_are_drawn(theme, world):
     svg = drawn(lambda: figures.draw_findings(table), theme, ".svg").decode()
     for text in ("An attender after the encoder raises", "undecided at this scale"):
         assert text in svg
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_in_figures_can_be_read(theme, world):
+    """Contrast of WCAG 2.1: 4.5 against the paper, or the cell that it stands in."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 9, (6, 6)) + np.diag([0, 2, 5, 9, 20, 80])
+    table = as_table(findings(world(3, noise=2.0), ceiling=7.0))
+    with themed(theme):
+        drawings: list[Any] = [
+            figures.draw_accuracy([("m", 0.5, 0.4, 0.6)], chance=0.1, baseline=0.15),
+            figures.draw_curves({"a": {"train": [2, 1]}, "b": {"validate": [3, 2]}}, "Loss"),
+            figures.draw_alignment(["x"], [0.1], [0.0], [0.2], ceiling=(0.9, 1), null=(-0.1, 0.1)),
+            figures.draw_accuracy_alignment([(k, 0.1 * i, i, k) for i, k in enumerate("abcd")]),
+            figures.draw_rdms({"r": np.ones((4, 4))}, CONDITIONS),
+            figures.draw_findings(table),
+        ]
+        matrix: Any = figures.draw_confusion(counts, list("abcdef"))
+    image = matrix.axes[0].images[0]
+    seen = 0
+    for text in matrix.axes[0].texts:
+        j, i = map(round, text.get_position())
+        cell = image.to_rgba(np.asarray(image.get_array())[i, j])
+        assert contrast(to_rgb(text.get_color()), cell[:3]) >= 4.5
+        text.remove()
+        seen += 1
+    assert seen == np.count_nonzero(counts)
+    for drawing in (*drawings, matrix):
+        for text in drawing.findobj(Text):
+            if text.get_visible() and text.get_text().strip():
+                assert contrast(to_rgb(text.get_color()), to_rgb(PAPER[theme])) >= 4.5
+
+
+def test_labels_of_near_lines_stand_apart():
+    for chance, baseline in ((0.10, 0.15), (0.30, 0.20)):
+        figure = figures.draw_accuracy([("m", 0.5, 0.4, 0.6)], chance=chance, baseline=baseline)
+        figure.draw_without_rendering()
+        first, second = (text.get_window_extent() for text in figure.axes[0].texts)
+        assert not first.overlaps(second)

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from vibrissa.core.errors import InputError
-from vibrissa.report import Page, Picture, Section, Table, Text
+from vibrissa.report import Page, Picture, Section, Table, Text, themes
 from vibrissa.report.page import marked, shown
-from vibrissa.report.themes import CYCLE, FAINT, INK, colour, drawn, themed
+from vibrissa.report.themes import CYCLE, FAINT, INK, PAPER, colour, drawn, themed
 
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
 
@@ -90,6 +90,15 @@ def test_page_can_be_used_without_eyes_or_mouse():
             assert attributes["aria-labelledby"] in ids
         if tag == "th":
             assert attributes["scope"] in ("row", "col")
+        if "scroll" in attributes.get("class", ""):
+            assert attributes["tabindex"] == "0"
+            assert attributes["aria-label"]
+            assert attributes["role"] in ("region", "group")
+    tags = [tag for tag, _ in parser.seen]
+    for landmark in ("main", "header", "nav", "aside"):
+        assert tags.count(landmark) == 1
+    assert tags.count("caption") == tags.count("table") == 1
+    assert tags.count("figcaption") == tags.count("figure") == 1
     assert [tag for tag, _ in parser.seen if tag in ("h1", "h2")] == ["h1", "h2", "h2"]
     assert dict(parser.seen)["html"]["lang"] == "en"
 
@@ -117,6 +126,61 @@ def test_figures_are_drawn_in_both_themes():
     assert drawn(a_line, "light", ".pdf").startswith(b"%PDF")
 
 
+def test_drawings_with_colours_of_their_own_stand_on_white():
+    from matplotlib.figure import Figure
+
+    def black():
+        figure = Figure(figsize=(3, 2))
+        figure.subplots()
+        figure.axes[0].tick_params(labelcolor="#000000")
+        return figure
+
+    def ground(draw, theme):
+        svg = drawn(draw, theme, ".svg").decode()
+        found = re.search(r'<g id="patch_1">\s*<path [^>]*style="fill: ([^;"]+)', svg)
+        return found[1] if found else None
+
+    assert ground(black, "dark") == "#ffffff"
+    assert ground(black, "light") == "none"
+    assert ground(a_line, "dark") == "none"
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_pictures_keep_their_place_while_they_load(tmp_path, suffix):
+    from PIL import Image
+
+    Image.new("RGB", (300, 200)).save(tmp_path / f"a{suffix}")
+    parser = Balance()
+    parser.feed(Picture(file=tmp_path / f"a{suffix}", caption="c", alt="a").to_html())
+    parser.feed(Picture(draw=a_line, caption="c", alt="a", width=200).to_html())
+    file, drawing = (attributes for tag, attributes in parser.seen if tag == "img")
+    assert (file["width"], file["height"]) == ("300", "200")
+    svg = ET.fromstring(drawn(a_line, "light", ".svg"))
+    shape = [float(v) for v in svg.attrib["viewBox"].split()]
+    wide, high = float(drawing["width"]), float(drawing["height"])
+    assert wide / high == pytest.approx(shape[2] / shape[3], rel=0.01)
+    assert "width:200px" in drawing["style"]
+
+
+def test_motion_can_be_ended(tmp_path):
+    from PIL import Image
+
+    first = Image.new("RGB", (30, 20))
+    first.save(tmp_path / "a.png")
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (30, 20), "red")])
+    text = Picture(
+        file=tmp_path / "a.gif", still=tmp_path / "a.png", caption="c", alt="a"
+    ).to_html()
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    tags = [tag for tag, _ in parser.seen]
+    assert tags.index("details") < tags.index("summary") < tags.index("img")
+    (source,) = (attributes for tag, attributes in parser.seen if tag == "source")
+    assert "prefers-reduced-motion: reduce" in source["media"]
+    assert source["srcset"].startswith("data:image/png")
+
+
 def luminance(code):
     values = [int(code[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
@@ -127,6 +191,14 @@ def contrast(a, b):
     """WCAG 2.1, relative luminance and contrast ratio."""
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_contrast_of_colours_agrees_with_the_definition():
+    from matplotlib.colors import to_rgb
+
+    for one, other in (("#000000", "#ffffff"), ("#777777", "#ffffff"), ("#0b5394", "#15181c")):
+        found = themes.contrast(to_rgb(one), to_rgb(other))
+        assert found == pytest.approx(contrast(other, one), rel=1e-3)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -141,6 +213,10 @@ def test_contrast(theme):
     for ground in ("paper", "raised", "note", "warning", "good", "bad"):
         for text in ("ink", "quiet", "link"):
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for kind in ("note", "warning", "good", "bad"):
+        assert contrast(colours["paper"], colours[f"edge-{kind}"]) >= 4.5  # the sign
+        assert contrast(colours[kind], colours[f"edge-{kind}"]) >= 3
+    assert PAPER[theme].lower() == colours["paper"]
     for line in CYCLE[theme]:
         assert contrast(line, colours["paper"]) >= 3.0, line
     assert contrast(INK[theme], colours["paper"]) >= 7

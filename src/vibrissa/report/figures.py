@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from vibrissa.core.errors import InputError, refuse
-from vibrissa.report.themes import colour, faint, ink
+from vibrissa.report.themes import colour, faint, ink, luminance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +98,7 @@ def draw_confusion(matrix: np.ndarray, labels: Sequence[str]) -> Figure:
         for i, j in np.ndindex(n, n):
             if counts[i, j]:
                 # Black and white stand equally well against a luminance of 0.18.
-                light = _luminance([float(v) for v in image.to_rgba(shares[i, j])]) < 0.18
+                light = luminance([float(v) for v in image.to_rgba(shares[i, j])]) < 0.18
                 axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7.5,
                           color="#FFFFFF" if light else "#000000")  # fmt: skip
     bar = figure.colorbar(image, ax=axes, shrink=0.8)
@@ -287,12 +287,6 @@ def draw_findings(table: Any) -> Figure:
 def _away(here: float, other: float) -> str:
     """How to set a label at ``here`` so that it leaves room for one at ``other``."""
     return "left" if here > other else "right"
-
-
-def _luminance(rgba: Sequence[float]) -> float:
-    """Relative luminance of sRGB, from 0 to 1 (WCAG 2.1)."""
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgba[:3]]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _broken(text: str, width: int = 44) -> str:

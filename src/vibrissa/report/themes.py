@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,6 +18,7 @@ CYCLE: Final[dict[Theme, tuple[str, ...]]] = {
     "dark": ("#56B4E9", "#F5A35C", "#3ECF9F", "#DD8FCB", "#F0D24C", "#9ACBE6", "#BBBBBB"),
 }
 INK: Final[dict[Theme, str]] = {"light": "#1A1D21", "dark": "#E8EAED"}
+PAPER: Final[dict[Theme, str]] = {"light": "#FFFFFF", "dark": "#15181C"}
 FAINT: Final[dict[Theme, str]] = {"light": "#C9CED6", "dark": "#4A515B"}
 
 _now: Theme = "light"
@@ -77,8 +78,35 @@ def drawn(draw: Callable[[], Figure], theme: Theme, suffix: str) -> bytes:
     }
     with themed(theme):
         figure = draw()
+        # Drawings of other rooms bring their own colours, which are made for white paper.
+        own = theme == "dark" and not _readable(figure, PAPER[theme])
         figure.savefig(
-            stream, format=suffix[1:], metadata=plain[suffix], bbox_inches="tight", dpi=150
-        )
+            stream, format=suffix[1:], metadata=plain[suffix], bbox_inches="tight", dpi=150,
+            facecolor=PAPER["light"] if own else "none",
+        )  # fmt: skip
         figure.clear()
     return stream.getvalue()
+
+
+def _readable(figure: Figure, paper: str) -> bool:
+    """Whether most of a drawing's text can be read on this paper."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()  # makes the labels of ticks
+    texts: list[Any] = figure.findobj(Text)
+    shown = [text for text in texts if text.get_visible() and text.get_text().strip()]
+    lost = [t for t in shown if contrast(to_rgb(t.get_color()), to_rgb(paper)) < 4.5]
+    return 2 * len(lost) <= len(shown)
+
+
+def luminance(rgb: Sequence[float]) -> float:
+    """Relative luminance of sRGB channels from 0 to 1 (WCAG 2.1)."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb[:3]]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """Contrast of two colours, from 1 to 21 (WCAG 2.1)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
