@@ -12,6 +12,7 @@ from vibrissa.core.errors import InputError
 from vibrissa.tnn import gathered, onednn, rows, tiled, tiles
 from vibrissa.tnn.cells import Identity, TimeDecay, cells
 from vibrissa.tnn.convolve import Source, convolve
+from vibrissa.tnn.copying import copying
 from vibrissa.tnn.fast import Fast
 from vibrissa.tnn.gathered import gathering
 from vibrissa.tnn.graph import TemporalGraph
@@ -47,6 +48,7 @@ SCHEDULES = [
     Fast(together=100, block=100, rows=True),
     Fast(convolutions="gather"),
     Fast(convolutions="gather", block=2, checkpoint=True),
+    Fast(convolutions="copy", block=2),
 ]
 
 
@@ -151,6 +153,7 @@ def test_every_cell(name, options):
     for schedule in (
         Fast(), Fast(rows=False, block=1), Fast(checkpoint=True),
         Fast(convolutions="gather", block=1), Fast(convolutions="gather", block=2),
+        Fast(convolutions="copy", block=1), Fast(convolutions="copy", block=2),
     ):  # fmt: skip
         assert_equal(results(graph, x, schedule), wanted, 1e-10)
     assert_equal(
@@ -479,11 +482,11 @@ def test_memory_of_a_train_step():
 
 
 def algorithms(size, kernel):
-    """Tap by tap, with fewer products in tiles, and gathered."""
+    """Tap by tap, with fewer products in tiles, gathered and copied."""
     largest = [1 if k == 1 else 5 - k for k in kernel]
     tiles = [(m, n) for m in range(1, largest[0] + 1) for n in range(1, largest[1] + 1)]
     forms = [form(size, kernel, (min(m, size[0]), min(n, size[1]))) for m, n in tiles]
-    return [None, gathering(size, kernel, torch.device("cpu")), *forms]
+    return [None, gathering(size, kernel, torch.device("cpu")), copying(size, kernel), *forms]
 
 
 @pytest.mark.parametrize(

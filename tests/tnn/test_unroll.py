@@ -248,20 +248,25 @@ def test_axes_are_named(graph, movie):
     assert found.state is None
 
 
+def assert_same(found, wanted):
+    """To the rounding of sums, whose order may follow how many steps are computed at once."""
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-13)
+
+
 def test_an_image_is_a_movie_of_equal_frames(graph, movie):
     image = movie[:, 0]
     repeated = image[:, None].expand(-1, 5, -1, -1, -1)
     one = unroll(graph, image, steps=5, read="all")
-    assert torch.equal(one.output, unroll(graph, repeated, read="all").output)
+    assert_same(one.output, unroll(graph, repeated, read="all").output)
 
 
 def test_read_last_all_and_some(graph, movie):
     everything = unroll(graph, movie, read="all").output
     assert everything.shape == (3, 6, 4)
-    assert torch.equal(unroll(graph, movie).output, everything[:, -1])
-    assert torch.equal(graph(movie), everything[:, -1])
-    assert torch.equal(unroll(graph, movie, read=(1, 4)).output, everything[:, [1, 4]])
-    assert torch.equal(unroll(graph, movie, read=(1,), record="c").output, everything[:, [1]])
+    assert_same(unroll(graph, movie).output, everything[:, -1])
+    assert_same(graph(movie), everything[:, -1])
+    assert_same(unroll(graph, movie, read=(1, 4)).output, everything[:, [1, 4]])
+    assert_same(unroll(graph, movie, read=(1,), record="c").output, everything[:, [1]])
 
 
 def test_a_batch_of_one_is_one_of_the_batch(graph, movie):

@@ -1,9 +1,10 @@
 """'Same' convolutions of small maps in rows layout, with gradients.
 
 Products are made tap by tap (:mod:`vibrissa.tnn.taps`), by an algorithm with fewer of them
-(:mod:`vibrissa.tnn.tiled`) or all at once (:mod:`vibrissa.tnn.gathered`), as the weights were
-packed for. Only the operands are remembered for the backward pass. Gradients of weights accumulate
-in one buffer over all uses of a weight (all steps of an unrolling) and are handed on once.
+(:mod:`vibrissa.tnn.tiled`) or all at once (:mod:`vibrissa.tnn.gathered`,
+:mod:`vibrissa.tnn.copied`), as the weights were packed for. Only the operands are remembered for
+the backward pass. Gradients of weights accumulate in one buffer over all uses of a weight (all
+steps of an unrolling) and are handed on once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vibrissa.tnn import gathered, taps, tiled
+from vibrissa.tnn import copied, gathered, taps, tiled
+from vibrissa.tnn.copying import Copying
 from vibrissa.tnn.packed import Algorithm, Collector, Operand, Orders, Packed
 from vibrissa.tnn.tiles import Form, Size
 
@@ -94,10 +96,12 @@ class _Call:
                 collector = self.collectors[k]
                 total = collector.buffer(kinds)[:, part]
                 few = self.batch < tiled.TOGETHER and total.dtype != kinds.dtype
-                if isinstance(self.form, Form) and few:
-                    waiting = collector.waiting.setdefault(
-                        self.firsts[k], tiled.Queue(self.form, total)
-                    )
+                if few and isinstance(self.form, Form):
+                    queue = tiled.Queue(self.form, total)
+                    waiting = collector.waiting.setdefault(self.firsts[k], queue)
+                elif few and isinstance(self.form, Copying):
+                    queue = copied.Queue(self.form, total)
+                    waiting = collector.waiting.setdefault(self.firsts[k], queue)
             needed = needs is not None and needs[2 * k]
             found.append(Operand(rows, kinds[:, part], kernel, total, waiting, needed, ordered))
         return found
@@ -135,6 +139,9 @@ class _Convolve(Function):
             operands = call.joint(tensors) or call.operands(tensors)
             return tiled.forward(operands, call.form, call.batch, bias, base)
         operands = call.operands(tensors)
+        if isinstance(call.form, Copying):
+            whole = call.whole(tensors)
+            return copied.forward(operands, call.form, call.batch, bias, base, whole)
         if call.form is not None:
             whole = call.whole(tensors)
             return gathered.forward(operands, call.form, call.batch, bias, base, whole)
@@ -161,6 +168,9 @@ class _Convolve(Function):
         grad = grad.to(operands[0].kinds.dtype).contiguous()
         if isinstance(call.form, Form):
             found = tiled.backward(operands, call.form, call.batch, grad)
+        elif isinstance(call.form, Copying):
+            whole = call.whole(tensors)
+            found = copied.backward(operands, call.form, call.batch, grad, whole)
         elif call.form is not None:
             whole = call.whole(tensors)
             found = gathered.backward(operands, call.form, call.batch, grad, whole)

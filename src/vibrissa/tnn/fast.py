@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from vibrissa.tnn.cuda_graph import replayed
 from vibrissa.tnn.job import Done, GraphState, Job, schedules
 from vibrissa.tnn.layouts import Call, MapsNode, Value, Worker
 from vibrissa.tnn.plan import BEFORE, Plan, Question, Task, make_plan
-from vibrissa.tnn.rows import RowsNode, fits_rows
+from vibrissa.tnn.rows import Convolutions, RowsNode, fits_rows
 from vibrissa.tnn.stepwise import stepwise
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class Fast:
         cuda_graph: record the kernels of an unrolling once and replay them afterwards; without
             gradients, for whole sequences, on CUDA devices.
         rows: compute small maps in rows layout; None: unless under autocast.
-        convolutions: of small maps: ``"products"``, with as few multiplications as possible, or
-            ``"gather"``, with as few kernels; None: the first on CPUs, the second elsewhere.
+        convolutions: of small maps: ``"products"``, with as few multiplications as possible;
+            ``"gather"``, with as few kernels; ``"copy"``, one large product of copies. None: the
+            last for bfloat16 on CPUs with AMX, the first on CPUs otherwise, the second elsewhere.
         together: most steps of a node outside cycles computed at once; chosen by batch and device
             if omitted.
         block: the same within cycles, as far as their delays allow.
@@ -66,17 +68,16 @@ class Fast:
     compile: bool = False
     cuda_graph: bool = False
     rows: bool | None = None
-    convolutions: Literal["products", "gather"] | None = None
+    convolutions: Convolutions | None = None
     together: int | None = None
     block: int | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in (None, "bfloat16"):
             raise refuse("precision", self.precision, "unknown", "choose bfloat16 or leave it out")
-        if self.convolutions not in (None, "products", "gather"):
-            raise refuse(
-                "convolutions", self.convolutions, "unknown", "choose products or gather, or none"
-            )
+        if self.convolutions not in (None, *get_args(Convolutions)):
+            remedy = "choose products, gather or copy, or none"
+            raise refuse("convolutions", self.convolutions, "unknown", remedy)
         if self.cuda_graph and not torch.cuda.is_available():
             raise refuse(
                 "cuda_graph", True, "there is no CUDA device", "leave it out on this machine"
@@ -165,6 +166,21 @@ def _ends(job: Job) -> set[int]:
     return {int(end) - 1 for end in job.lengths}
 
 
+def _convolutions(device: torch.device, low: torch.dtype | None) -> Convolutions:
+    if device.type != "cpu":
+        return "gather"
+    return "copy" if low is not None and _has_amx() else "products"
+
+
+@cache
+def _has_amx() -> bool:
+    """Matrix units for bfloat16? Asked of torch in a way that it may drop."""
+    try:
+        return bool(torch.cpu._is_amx_tile_supported())
+    except AttributeError:
+        return False
+
+
 class _Run:
     """One unrolling under way."""
 
@@ -173,10 +189,8 @@ class _Run:
         self.plan = plan_of(graph, job, options, safe)
         first = next(iter(job.frames.values())).values
         self.device, self.dtype = first.device, first.dtype
-        self.gathered = options.convolutions == "gather" or (
-            options.convolutions is None and self.device.type != "cpu"
-        )
         self.low = torch.bfloat16 if options.precision else None
+        self.convolutions = options.convolutions or _convolutions(self.device, self.low)
         self.values: dict[tuple[str, int], Value] = {}
         self.left = dict(self.plan.reads)
         self.ends = _ends(job) if job.keep_state else set()
@@ -199,7 +213,7 @@ class _Run:
         wanted = not autocast if rows is None else rows
         if wanted and fits_rows(node):
             self.nodes[name] = RowsNode(
-                node, inputs, self.dtype, self.low, self.job.batch, self.gathered,
+                node, inputs, self.dtype, self.low, self.job.batch, self.convolutions,
                 self.options.compile, self.options.checkpoint,
             )  # fmt: skip
         else:

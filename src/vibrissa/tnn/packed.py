@@ -12,14 +12,16 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from vibrissa.tnn import onednn
+from vibrissa.tnn.copying import Copying
 from vibrissa.tnn.tiles import Form, Size
 
 if TYPE_CHECKING:
     from vibrissa.tnn.gathered import Gathering
 
 
-Algorithm: TypeAlias = "Form | Gathering | None"
-"""How a convolution is computed: with fewer products, by gathering, or (none) tap by tap."""
+Algorithm: TypeAlias = "Form | Gathering | Copying | None"
+"""How a convolution is computed: with fewer products, by gathering or copying what the taps read,
+or (none) tap by tap."""
 
 
 class Orders:
@@ -132,13 +134,17 @@ def _packed(weights: Sequence[Tensor], dtype: torch.dtype, form: Algorithm) -> T
     widths = [w.shape[1] for w in weights]
     into = sum(widths)
     by_form = isinstance(form, Form)
-    taps = weights[0].new_empty(
-        rows, columns, *((out, into) if form is None or by_form else (into, out)),
-        dtype=weights[0].dtype if by_form else dtype,
-    )  # fmt: skip
-    whole = taps.view(rows * columns, *taps.shape[2:])
-    if form is None or by_form:
-        taps, whole = taps.transpose(2, 3), whole.transpose(1, 2)
+    if isinstance(form, Copying):
+        taps = weights[0].new_empty(out, rows, columns, into, dtype=dtype).permute(1, 2, 3, 0)
+        whole = taps.flatten(0, 1)
+    else:
+        taps = weights[0].new_empty(
+            rows, columns, *((out, into) if form is None or by_form else (into, out)),
+            dtype=weights[0].dtype if by_form else dtype,
+        )  # fmt: skip
+        whole = taps.view(rows * columns, *taps.shape[2:])
+        if form is None or by_form:
+            taps, whole = taps.transpose(2, 3), whole.transpose(1, 2)
     for weight, part in zip(weights, taps.split(widths, dim=2), strict=True):
         part.copy_(weight.permute(2, 3, 1, 0))
     if by_form:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vibrissa.tnn.cells import GRUCell, IdentityCell, TimeDecayCell, VanillaCell
 from vibrissa.tnn.convolve import Source, convolve
+from vibrissa.tnn.copying import copying
 from vibrissa.tnn.gates import ARITHMETIC, Arithmetic, gru_gates, gru_update, in_rows, recomputed
 from vibrissa.tnn.gathered import fused, gathering
 from vibrissa.tnn.layouts import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 # Maps of more positions than this are left to the ordinary convolution: zeros around them weigh
 # less, and its blocks fit the caches.
 LARGEST: Final = 64
+
+Convolutions: TypeAlias = Literal["products", "gather", "copy"]
 
 
 def fits_rows(node: GraphNode) -> bool:
@@ -75,7 +78,7 @@ class RowsNode:
         dtype: of values and states.
         low: type of the operands of products, if another.
         batch: samples of a step, by which the algorithm of convolutions is chosen.
-        gathered: make each convolution one product, with fewer kernels launched.
+        convolutions: as :class:`vibrissa.tnn.fast.Fast` has them.
         compiled: compile the arithmetic, and the gathering.
         sparing: hold no weight twice.
     """
@@ -89,7 +92,7 @@ class RowsNode:
         dtype: torch.dtype,
         low: torch.dtype | None,
         batch: int,
-        gathered: bool = False,
+        convolutions: Convolutions = "products",
         compiled: bool = False,
         sparing: bool = False,
     ) -> None:
@@ -98,7 +101,7 @@ class RowsNode:
         cell: Any = node.cell
         self.cell: Any = cell
         self.size: tuple[int, int] = (cell.in_shape[1], cell.in_shape[2])
-        self.gathered, self.compiled, self.batch = gathered, compiled, batch
+        self.convolutions, self.compiled, self.batch = convolutions, compiled, batch
         self.sparing = sparing
         self.positions = self.size[0] * self.size[1]
         self.firsts = [sum(shape[0] for shape in inputs[:k]) for k in range(len(inputs))]
@@ -137,8 +140,10 @@ class RowsNode:
 
     def _pack(self, *weights: Tensor) -> Packed:
         kernel = (weights[0].shape[2], weights[0].shape[3])
-        if self.gathered:
+        if self.convolutions == "gather":
             how = gathering(self.size, kernel, weights[0].device, self.compiled)
+        elif self.convolutions == "copy":
+            how = copying(self.size, kernel)
         else:
             how = choose(self.size, kernel, self.batch)
         return pack(weights, self.low, how, ordered=not self.sparing)
