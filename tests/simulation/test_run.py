@@ -226,3 +226,15 @@ def test_mujoco_gives_the_same_axes():
     assert [s.manifest.config["engine"] for s in sweeps] == ["rod", "mujoco"]
     assert sweeps[0].force_moment.shape == sweeps[1].force_moment.shape
     assert sweeps[1].contact.any()
+
+
+def test_an_object_is_no_scene():
+    cup = procedural_object("cup", 0)
+    with pytest.raises(InputError, match=r"scenes = 'TactileObject'.*PassiveSweep"):
+        simulate(mouse_array().select(["RC1"]), cup)  # type: ignore[arg-type]
+
+
+def test_what_is_shown_of_arrays_is_short():
+    assert repr(mouse_array()) == (
+        "<WhiskerArray of mouse: 30 whiskers, RA0 to RE5, parameters physical>"
+    )

@@ -226,7 +226,7 @@ def _parse(config_type: type, verb: Verb, words: list[str]) -> Any:
 
 def _one_line(text: str) -> str:
     """The parser's complaint without its frame, rules, colours and pointers to the help."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"\x1b\[[0-9;]*m|\[/?(?:bold|dim|red|cyan)\]", "", text)
     parts: list[str] = []
     for line in text.splitlines():
         bare = line.strip(" │╭╮╰╯|+").strip()

@@ -34,6 +34,13 @@ class WhiskerArray:
     parameters: str
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
+    def __repr__(self) -> str:
+        names = self.names
+        return (
+            f"<WhiskerArray of {self.species}: {len(names)} whiskers, {names[0]} to {names[-1]}, "
+            f"parameters {self.parameters}>"
+        )
+
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.whiskers, key=lambda w: w.parsed_name.sort_key))
         if not ordered:

@@ -43,7 +43,7 @@ class PassiveSweep:
         start: clean: the leading face starts 1 mm in front of the foremost whisker; published: the
             trailing face of an object centred on its origin starts at start_y_mm, as in the
             published program, so that a large object begins inside the whiskers.
-        start_y_mm: where a published start is, see :func:`published_position_mm`.
+        start_y_mm: where the trailing face is at a published start.
         duration_s: simulated time.
         through: simulate until the whole object has passed the hindmost whisker, and keep of this
             the ``duration_s`` with most contact; only for clean starts.

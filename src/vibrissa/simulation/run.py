@@ -13,6 +13,7 @@ from vibrissa.core.manifest import Manifest
 from vibrissa.core.progress import progress
 from vibrissa.morphology.array import WhiskerArray
 from vibrissa.objects.distance_field import DistanceField
+from vibrissa.objects.tactile_object import TactileObject
 from vibrissa.simulation.bases import base_poses
 from vibrissa.simulation.engine import RawSweeps, RodEngine
 from vibrissa.simulation.fields import distance_fields
@@ -122,7 +123,13 @@ def simulate(
     Raises:
         InputError: a scene is badly placed; see :func:`check_scenes` to sort them beforehand.
     """
-    batch = [scenes] if isinstance(scenes, Scene) else list(scenes)
+    batch = [scenes] if isinstance(scenes, Scene | TactileObject) else list(scenes)
+    for scene in batch:
+        if not isinstance(scene, Scene):
+            raise refuse(
+                "scenes", type(scene).__name__, "not a scene, which says how things move",
+                "make one, for instance by PassiveSweep().scene(object, array)",
+            )  # fmt: skip
     parts = list(
         simulate_batches(
             array, batch, config, batch=max(1, len(batch)), engine=engine,

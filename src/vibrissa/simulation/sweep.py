@@ -77,6 +77,12 @@ class Sweep:
     nodes_mm: np.ndarray | None = None
     manifest: Manifest = field(default_factory=lambda: Manifest(what="sweep"))
 
+    def __repr__(self) -> str:
+        sweeps, frames, whiskers, _ = self.force_moment.shape
+        return (
+            f"<Sweep: {sweeps} sweeps, {frames} frames at {self.rate_hz:g} Hz, {whiskers} whiskers>"
+        )
+
     def __post_init__(self) -> None:
         shape = self.force_moment.shape
         if len(shape) != 4 or shape[3] != len(CHANNELS):
