@@ -392,7 +392,7 @@ def _warnings(result: StudyResult, store: SweepStore, runs: Rows) -> Section:
             lines.append(f"{row.label}, seed {row.seed}: {row.status}.")
         elif row.collapse not in HEALTHY:
             lines.append(f"{row.label}, seed {row.seed}: {row.collapse}; it counts for no claim.")
-    expected, there = result.config.grid.data.expected, store.table["object"].nunique()
+    expected, there = result.config.grid.data.expected, len(store.objects)
     if expected is not None and there < expected:
         lines.append(f"{there:,} objects, of {expected:,} that this study is meant for.")
     if result.config.grid.seeds < 3:

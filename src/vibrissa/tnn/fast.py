@@ -190,7 +190,9 @@ class _Run:
         first = next(iter(job.frames.values())).values
         self.device, self.dtype = first.device, first.dtype
         self.low = torch.bfloat16 if options.precision else None
-        self.convolutions = options.convolutions or _convolutions(self.device, self.low)
+        self.convolutions: Convolutions = options.convolutions or _convolutions(
+            self.device, self.low
+        )
         self.values: dict[tuple[str, int], Value] = {}
         self.left = dict(self.plan.reads)
         self.ends = _ends(job) if job.keep_state else set()
