@@ -426,10 +426,10 @@ def test_grey_and_hue():
 def test_made_from_names_lists_and_mappings():
     assert make_augmentation("none") == Identity()
     assert make_augmentation("tactile") == tactile()
-    assert make_augmentation({"name": "noise", "sd": 0.5}) == Noise(sd=0.5)
-    made = make_augmentation(["mirror_up_down", {"name": "gain", "log_sd": 0.1}])
+    assert make_augmentation({"type": "noise", "sd": 0.5}) == Noise(sd=0.5)
+    made = make_augmentation(["mirror_up_down", {"type": "gain", "log_sd": 0.1}])
     assert made == Compose(parts=(MirrorUpDown(), Gain(log_sd=0.1)))
-    nested = {"name": "compose", "parts": ["tactile", {"name": "time_shift", "most": 3}]}
+    nested = {"type": "compose", "parts": ["tactile", {"type": "time_shift", "most": 3}]}
     assert make_augmentation(nested) == Compose(parts=(tactile(), TimeShift(most=3)))
     x = sweeps(3)
     assert Compose()(x, dice()) is x
@@ -438,20 +438,21 @@ def test_made_from_names_lists_and_mappings():
 
 BAD: list[tuple[Any, str]] = [
     ("tactil", "did you mean"),
-    ({"name": "noise", "sdd": 1.0}, "sdd"),
-    ({"name": "noise", "sd": -1.0}, "sd"),
-    ({"sd": 1.0}, "no name"),
+    ({"type": "noise", "sdd": 1.0}, "sdd"),
+    ({"type": "noise", "sd": -1.0}, "sd"),
+    ({"sd": 1.0}, "no type"),
+    ({"name": "noise"}, "no type"),
     ({"type": "elsewhere.Noise"}, "elsewhere"),
     (3, "neither"),
-    ({"name": "mirror_up_down", "probability": 1.5}, "probability"),
-    ({"name": "mirror_up_down", "frame": "head"}, "frame"),
-    ({"name": "time_reversal", "over": "frames"}, "over"),
-    ({"name": "time_shift", "most": -1}, "most"),
-    ({"name": "gain", "each": "row"}, "each"),
-    ({"name": "noise", "where": "here"}, "where"),
-    ({"name": "published", "reversal": "no"}, "reversal"),
-    ({"name": "grid_rotation", "angles_deg": []}, "angles_deg"),
-    ({"name": "image_style", "blur_sigma": [2.0, 0.1]}, "blur_sigma"),
+    ({"type": "mirror_up_down", "probability": 1.5}, "probability"),
+    ({"type": "mirror_up_down", "frame": "head"}, "frame"),
+    ({"type": "time_reversal", "over": "frames"}, "over"),
+    ({"type": "time_shift", "most": -1}, "most"),
+    ({"type": "gain", "each": "row"}, "each"),
+    ({"type": "noise", "where": "here"}, "where"),
+    ({"type": "published", "reversal": "no"}, "reversal"),
+    ({"type": "grid_rotation", "angles_deg": []}, "angles_deg"),
+    ({"type": "image_style", "blur_sigma": [2.0, 0.1]}, "blur_sigma"),
 ]  # fmt: skip
 
 

@@ -19,11 +19,11 @@ from vibrissa.objectives import make_objective
 from vibrissa.objectives.distributed import BatchNorm, gathered, sizes
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "supervised": {"name": "supervised"},
-    "simclr": {"name": "simclr", "hidden": 24, "dimension": 8, "temperature": 0.5},
-    "simsiam": {"name": "simsiam", "dimension": 24, "hidden": 8},
-    "autoencoder": {"name": "autoencoder", "lag_steps": 1},
-    "instances": {"name": "instance_discrimination", "dimension": 8},
+    "supervised": {"type": "supervised"},
+    "simclr": {"type": "simclr", "hidden": 24, "dimension": 8, "temperature": 0.5},
+    "simsiam": {"type": "simsiam", "dimension": 24, "hidden": 8},
+    "autoencoder": {"type": "autoencoder", "lag_steps": 1},
+    "instances": {"type": "instance_discrimination", "dimension": 8},
 }
 SPLITS = {"even": (5, 5), "uneven": (6, 4)}
 

@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def small(name: str, **options: Any) -> Any:
-    return make_objective({"name": name} | SMALL[name] | options)
+    return make_objective({"type": name} | SMALL[name] | options)
 
 
 def draws(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -470,17 +470,18 @@ def test_defaults():
 
 
 BAD = [
+    ({"name": "simclr"}, "no type"),
     ("simclrr", "did you mean 'simclr'"),
-    ({"name": "simclr", "temperature": 0.0}, "temperature"),
-    ({"name": "simclr", "pool": "first"}, "pool"),
-    ({"name": "simsiam", "dimension": 0}, "dimension"),
-    ({"name": "autoencoder", "lag_steps": -1}, "lag_steps"),
-    ({"name": "autoencoder", "target": "none"}, "target"),
-    ({"name": "autoencoder", "sparsity": -1.0}, "sparsity"),
-    ({"name": "supervised", "label_smoothing": 1.0}, "label_smoothing"),
-    ({"name": "supervised", "augmentation": "tactil"}, "did you mean 'tactile'"),
-    ({"name": "instance_discrimination", "momentum": 1.0}, "momentum"),
-    ({"name": "instance_discrimination", "negatives": 0}, "negatives"),
+    ({"type": "simclr", "temperature": 0.0}, "temperature"),
+    ({"type": "simclr", "pool": "first"}, "pool"),
+    ({"type": "simsiam", "dimension": 0}, "dimension"),
+    ({"type": "autoencoder", "lag_steps": -1}, "lag_steps"),
+    ({"type": "autoencoder", "target": "none"}, "target"),
+    ({"type": "autoencoder", "sparsity": -1.0}, "sparsity"),
+    ({"type": "supervised", "label_smoothing": 1.0}, "label_smoothing"),
+    ({"type": "supervised", "augmentation": "tactil"}, "did you mean 'tactile'"),
+    ({"type": "instance_discrimination", "momentum": 1.0}, "momentum"),
+    ({"type": "instance_discrimination", "negatives": 0}, "negatives"),
 ]
 
 

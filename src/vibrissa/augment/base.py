@@ -137,12 +137,12 @@ def samples(x: Tensor) -> Tensor:
 
 
 def make_member(registry: Registry[Any], kind: type, tree: object, origin: str) -> Any:
-    """A member of a family from its name, a mapping with ``name`` or ``type``, or itself.
+    """A member of a family from its name, a mapping with its name under ``type``, or itself.
 
     Args:
         registry: the family.
         kind: what its configurations are instances of.
-        tree: a name, ``{"name": ..., field: value}``, what ``core.manifest.to_tree`` makes of a
+        tree: a name, ``{"type": name, field: value}``, what ``core.manifest.to_tree`` makes of a
             configuration, or a configuration.
         origin: what to call it in an error.
 
@@ -154,15 +154,12 @@ def make_member(registry: Registry[Any], kind: type, tree: object, origin: str) 
     if isinstance(tree, str):
         return registry.get(tree)()
     if not isinstance(tree, Mapping):
-        raise refuse(origin, tree, "neither a name nor a mapping", "give {name: ...}")
+        raise refuse(origin, tree, "neither a name nor a mapping", "give {type: name}")
     entries = dict(tree)
-    name, path = entries.pop("name", None), entries.pop("type", None)
-    if name is None and isinstance(path, str):
-        for known in registry.names():
-            member = registry.get(known)
-            if f"{member.__module__}.{member.__qualname__}" == path:
-                return from_tree(member, entries, origin)
-        raise refuse(f"{origin}: type", path, "not among the known ones", "give its name")
+    name = entries.pop("type", None)
     if not isinstance(name, str):
-        raise InputError(f"{origin}: it has no name; add one of {', '.join(registry.names())}.")
-    return from_tree(registry.get(name), entries, f"{origin} {name}")
+        known = ", ".join(registry.names())
+        raise InputError(f"{origin}: it has no type; add type: NAME, one of {known}.")
+    classes = {f"{m.__module__}.{m.__qualname__}": m for m in map(registry.get, registry.names())}
+    member = classes.get(name) or registry.get(name)
+    return from_tree(member, entries, f"{origin} {registry.name_of(member)}")

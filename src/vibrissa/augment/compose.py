@@ -104,7 +104,7 @@ def make_augmentation(tree: object, origin: str = "augmentation") -> Augmentatio
     """An augmentation from its name or a tree.
 
     Args:
-        tree: the name of a pipeline or of an augmentation; ``{"name": ..., field: value}``; a list
+        tree: the name of a pipeline or of an augmentation; ``{"type": name, field: value}``; a list
             of such, which are composed; what ``core.manifest.to_tree`` makes of an augmentation;
             or an augmentation.
         origin: what to call it in an error.

@@ -160,7 +160,7 @@ def wide(x: Tensor) -> Tensor:
 
 
 def make_objective(tree: object, origin: str = "objective") -> ObjectiveConfig:
-    """A configuration from a name, ``{"name": ..., field: value}``, what
+    """A configuration from a name, ``{"type": name, field: value}``, what
     ``core.manifest.to_tree`` makes of one, or one.
 
     Raises:

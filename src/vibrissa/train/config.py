@@ -183,24 +183,12 @@ def config_from_tree(tree: object, origin: str = "recipe") -> TrainConfig:
         named = isinstance(model, str)
         given["model"] = model if named else EADConfig.from_tree(model, f"{origin}: model")
     if "objective" in entries:
-        member = _named(entries.pop("objective"))
-        given["objective"] = make_objective(member, f"{origin}: objective")
+        given["objective"] = make_objective(entries.pop("objective"), f"{origin}: objective")
     loop = read_config(LoopConfig, entries, FAMILIES, origin)
     try:
         return TrainConfig(**given, **{f.name: getattr(loop, f.name) for f in fields(LoopConfig)})
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
-
-
-def _named(tree: Any) -> Any:
-    """A tree of objectives and augmentations, whose readers want ``name`` where others have
-    ``type``."""
-    if isinstance(tree, Mapping):
-        plain = isinstance(tree.get("type"), str) and "." not in tree["type"]
-        return {"name" if k == "type" and plain else k: _named(v) for k, v in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_named(item) for item in tree]
-    return tree
 
 
 def config_from_file(path: Path | str) -> TrainConfig:
