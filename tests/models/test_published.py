@@ -41,10 +41,16 @@ def test_the_table_is_whole():
 @pytest.mark.parametrize("name", list(zoo()))
 def test_parameters_are_the_published_ones(name, counted):
     entry = zoo()[name]
-    if entry.objective == "untrained":
-        assert entry.parameters is None
-    else:
-        assert counted[entry.architecture] == entry.parameters
+    assert counted[entry.architecture] == entry.parameters
+
+
+@pytest.mark.parametrize(
+    "entry", [e for e in zoo().values() if not e.released], ids=lambda e: e.name
+)
+def test_counts_that_are_not_released_are_those_of_models_whose_are(entry):
+    same = [e for e in zoo().values() if e.released and e.architecture == entry.architecture]
+    assert same
+    assert {e.parameters for e in same} == {entry.parameters}
 
 
 def test_parameters_of_the_parts():

@@ -68,7 +68,8 @@ def _costs(function: str) -> Callable[[], dict[str, str]]:
 def _zoo() -> dict[str, str]:
     found = import_module("vibrissa.models.published").zoo()
     return {
-        name: f"{entry.architecture}; published test accuracy {entry.top1_percent:.2f} % top-1, "
+        name: f"{entry.architecture}; {entry.parameters:,} parameters; "
+        f"published test accuracy {entry.top1_percent:.2f} % top-1, "
         f"{entry.top5_percent:.2f} % top-5{' (collapsed)' if entry.collapsed else ''}"
         for name, entry in found.items()
     }

@@ -64,8 +64,8 @@ class ZooEntry:
         run: its raw name in the release, without the leading ``tactile1000hz_``.
         top1_percent, top5_percent: released test accuracies.
         collapsed: it gives a constant answer.
-        parameters: how many; None for controls.
-        released: the count is in the release (else it follows from the same parts).
+        parameters: how many, with the decoder or linear probe of 117 classes.
+        released: the count is in the release; else it is that of the same parts.
         optimiser, schedule, lr, batch: as named there; batch is per device times devices.
     """
 
@@ -76,7 +76,7 @@ class ZooEntry:
     top1_percent: float
     top5_percent: float
     collapsed: bool
-    parameters: int | None = None
+    parameters: int
     released: bool = False
     optimiser: str | None = None
     schedule: str | None = None
@@ -157,7 +157,7 @@ class Zoo(Mapping[str, ZooEntry]):
             {
                 "name": e.name, "objective": e.objective, "model": e.architecture,
                 "optimiser": e.optimiser, "schedule": e.schedule, "lr": e.lr, "batch": e.batch,
-                "parameters": e.parameters, "top1_percent": e.top1_percent,
+                "parameters": e.parameters, "released": e.released, "top1_percent": e.top1_percent,
                 "top5_percent": e.top5_percent, "collapsed": e.collapsed, "run": e.run,
             }
             for e in self.values()
@@ -166,7 +166,7 @@ class Zoo(Mapping[str, ZooEntry]):
     def __repr__(self) -> str:
         width = max((len(name) for name in self), default=0)
         lines = [
-            f"{e.name:<{width}}  {e.parameters or 0:>11,}  {e.top1_percent:>6.2f} "
+            f"{e.name:<{width}}  {e.parameters:>11,}  {e.top1_percent:>6.2f} "
             f"{e.top5_percent:>6.2f}{'  collapsed' if e.collapsed else ''}"
             for e in self.values()
         ]
