@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vibrissa.core.errors import InputError
-from vibrissa.tnn import gathered, onednn, rows, tiled, tiles
+from vibrissa.tnn import copied, gathered, onednn, rows, tiled, tiles
 from vibrissa.tnn.cells import Identity, TimeDecay, cells
 from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.copying import copying
@@ -424,11 +424,16 @@ def test_bfloat16_operands(cell, few, monkeypatch):
     choose.cache_clear()
     monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0 if few else 1000)
     options = {} if cell == "time_decay" else {"kernel": 2}
-    monkeypatch.setattr(tiled, "TOGETHER", 20)  # gradients are summed by five steps, and the rest
+    for module in (tiled, copied):  # gradients are summed by five steps, and the rest
+        monkeypatch.setattr(module, "TOGETHER", 20)
     graph = moved(TemporalGraph(two_nodes(made(cell, **options))))
     x = torch.randn(4, 6, 2, 3, 4)
     exact = results(graph, x, "stepwise")
-    for schedule in (Fast(precision="bfloat16"), Fast(precision="bfloat16", rows=False)):
+    for schedule in (
+        Fast(precision="bfloat16", convolutions="products"),
+        Fast(precision="bfloat16", convolutions="copy"),
+        Fast(precision="bfloat16", rows=False),
+    ):
         found = results(graph, x, schedule)
         assert all(v is None or v.dtype == torch.float32 for v in found.values())
         for name, value in exact.items():
@@ -555,6 +560,27 @@ def test_weights_in_the_order_of_onednn():
         torch.testing.assert_close(onednn.product(x, ordered, base), base + x @ weight)
 
 
+def test_copies_of_large_batches_come_in_parts(monkeypatch):
+    """However many parts: the gradients of single and repeated uses too, by the tap-wise way."""
+    torch.manual_seed(3)
+    size, batch = (4, 6), 5
+    x, y = (torch.randn(24, batch, n, dtype=F64, requires_grad=True) for n in (3, 2))
+    w = torch.randn(4, 5, 2, 2, dtype=F64, requires_grad=True)
+    bias, base = torch.randn(4, dtype=F64), torch.randn(24, batch, 4, dtype=F64)
+
+    def both(how):
+        packed = pack(w, form=how)
+        out = convolve([Source(x, packed), Source(y, packed, 3)], size, batch, bias, base)
+        out = out + convolve([Source(y, packed, 3)], size, batch)
+        return [out, *torch.autograd.grad(out.square().sum(), [x, y, w])]
+
+    wanted = both(None)
+    for part in (1, 2000, 1 << 30):
+        monkeypatch.setattr(copied, "_PART", part)
+        for found, truth in zip(both(copying(size, (2, 2))), wanted, strict=True):
+            torch.testing.assert_close(found, truth, rtol=0, atol=1e-10)
+
+
 def test_large_batches_come_in_parts(monkeypatch):
     """With weights in oneDNN's order and without, and whatever the parts of the batch."""
     monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0)
@@ -672,7 +698,7 @@ def test_compiled_gates():
         ({"precision": "half"}, "bfloat16"),
         ({"together": 0}, "together"),
         ({"block": 1.5}, "block"),
-        ({"convolutions": "fft"}, "gather"),
+        ({"convolutions": "fft"}, "gather or copy"),
     ],
 )
 def test_bad_options_are_refused(options, word):
