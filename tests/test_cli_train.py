@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,6 +228,100 @@ def test_bad_probes_are_one_sentence(data, out, capsys, tmp_path):
         status, _, err = run(capsys, "probe", *words)
         assert (status, err.count("\n")) == (2, 1)
         assert text in err
+
+
+def refused(capsys, *words):
+    """What was said of bad input: one line, status 2, nothing on stdout."""
+    status, told, err = run(capsys, *words)
+    assert (status, told, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("vibrissa: error: ")
+    return err
+
+
+def copied(out, to):
+    shutil.copytree(out, to)
+    (to / "result.json").unlink()
+    return to / "checkpoints"
+
+
+def test_a_store_without_a_split(tmp_path, capsys, out):
+    bare = _stores._stores.write_store(tmp_path / "bare", objects=6, sweeps=2).path
+    text = f"split = 'by_object': {bare} has no splits yet; run vibrissa dataset split {bare}"
+    assert text in refused(capsys, "train", bare, *MODEL, "--out", tmp_path / "run")
+    assert text in refused(capsys, "probe", out, bare)
+
+
+def test_checkpoints_of_another_model(data, out, tmp_path, capsys):
+    other = tmp_path / "other"
+    words = ("--model", "tiny:flatten+none+mlp@all", "--batch-size", "24", "--epochs", "2")
+    assert run(capsys, "train", data, *words, "--lr", "0.01", "--out", other, "--quiet")[0] == 0
+    mixed = tmp_path / "mixed"
+    place = copied(out, mixed)
+    for name in ("last.pt", "best.pt"):
+        shutil.copy(other / "checkpoints" / name, place / name)
+    again = (*MODEL, "--epochs", "2", "--lr", "0.01")
+    text = ".pt: a checkpoint of another training (model is 'tiny:flatten+none+mlp@all' there"
+    assert f"last{text}" in refused(capsys, "train", data, *again, "--out", mixed)
+    for words in (("probe", mixed, data), ("activations", mixed, "--list")):
+        assert f"best{text}" in refused(capsys, *words)
+    words = ("--model", "tiny:gru+none+linear", "--batch-size", "24", "--start", out)
+    err = refused(capsys, "train", data, *words, "--out", tmp_path / "run")
+    assert "start = " in err
+    assert "it holds another model" in err
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "text"])
+def test_checkpoints_that_are_damaged(data, out, tmp_path, capsys, how):
+    broken = tmp_path / "broken"
+    place = copied(out, broken)
+    for path in place.iterdir():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(
+            {"flipped": content, "cut": content[:-100], "empty": b"", "text": b"hello"}[how]
+        )
+    again = (*MODEL, "--epochs", "2", "--lr", "0.01")
+    text = ".pt: not a checkpoint as it was written (cut short or changed); "
+    assert f"last{text}delete it" in refused(capsys, "train", data, *again, "--out", broken)
+    for words in (
+        ("probe", broken, data),
+        ("activations", broken, "--list"),
+        ("train", data, *MODEL, "--start", broken, "--out", tmp_path / "run"),
+    ):
+        assert f"best{text}" in refused(capsys, *words)
+
+
+GREEDY = """
+import resource, sys
+import vibrissa.cli, vibrissa.activations.extractor, vibrissa.train.training, lightning.fabric
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20, -1))
+sys.exit(vibrissa.cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
+@pytest.mark.parametrize("spare_mb", [400, 900])
+@pytest.mark.parametrize("verb", ["train", "probe", "activations"])
+def test_out_of_memory(data, tmp_path, verb, spare_mb):
+    model = "zhuang+gpt+linear"  # 190 MB of weights; a batch of 72 takes more than 3 GB to train
+    words = {
+        "train": ["train", data, "--model", model, "--batch-size", 72, "--out", tmp_path / "run"],
+        "probe": ["probe", f"untrained:{model}", data],
+        "activations": [
+            "activations", model, "--untrained", "--stimuli", data, "--out", tmp_path / "a.h5"
+        ],
+    }[verb]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", GREEDY, str(spare_mb), *map(str, words), "--quiet"],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    if verb != "train" and spare_mb > 400 and done.returncode == 0:
+        return  # it was enough
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "out of memory" in done.stderr
+    assert "a smaller" in done.stderr
 
 
 @pytest.mark.slow

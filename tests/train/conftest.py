@@ -42,9 +42,12 @@ def make_split_store() -> Any:
     return write_split_store
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Any:
-    """The same rounding in this process and in those that tests start."""
+    """The same rounding in this process and in those that tests start, also in what modules share.
+
+    It comes before the other fixtures of a module, which train as well.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from vibrissa.core.errors import InputError
 from vibrissa.data import ByObject, DataModule, LoaderConfig, Split, SweepStore
 from vibrissa.models import build
 from vibrissa.objectives import bootstrap_over_groups, wilson
 from vibrissa.train import RunOptions, config_from_tree, load_run, read_metrics, train
-from vibrissa.train.checkpoint import read_checkpoint
+from vibrissa.train.checkpoint import load_weights, read_checkpoint
 from vibrissa.train.folder import read_result
 from vibrissa.train.learner import Learner
 from vibrissa.train.loop import Loop
@@ -275,6 +276,29 @@ def test_out_of_memory_comes_with_advice(store, tmp_path, monkeypatch, error):
         train(config, store, tmp_path / "run", options=QUIET)
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ProcessRaisedException("RuntimeError: can't allocate memory", 1, 2), "ran out of memory"),
+        (
+            ProcessExitedException("gone", 1, 2, -9, "SIGKILL"),
+            "a process was killed",
+        ),
+        (
+            ProcessRaisedException("\nvibrissa.core.errors.InputError: lr = 0: no.\n", 1, 2),
+            "^lr = 0: no.$",
+        ),
+    ],
+)
+def test_what_ends_a_process_of_several_is_one_sentence(store, tmp_path, monkeypatch, error, text):
+    def ended(*_):
+        raise error
+
+    monkeypatch.setattr("lightning.fabric.Fabric.launch", ended)
+    with pytest.raises(InputError, match=text):
+        train(config_from_tree(TREE), store, tmp_path / "run", options=QUIET)
+
+
 def test_other_errors_are_not_hidden(store, tmp_path, monkeypatch):
     def broken(*_):
         raise RuntimeError("a bug of the user's model")
@@ -328,8 +352,33 @@ def test_a_checkpoint_of_another_model_is_refused(store, plain, tmp_path):
     shutil.copytree(plain.folder, folder)
     (folder / "result.json").unlink()
     shutil.copy(other.folder / "checkpoints" / "last.pt", folder / "checkpoints" / "last.pt")
-    with pytest.raises(InputError, match="a checkpoint of another model"):
+    here = r"model is 'tiny:flatten\+none\+mlp@all' there, and 'tiny:flatten\+none\+linear@all'"
+    with pytest.raises(InputError, match=rf"last\.pt: a checkpoint of another training \({here}"):
         train(config_from_tree(TREE), store, folder, options=QUIET)
+    shutil.copy(other.folder / "checkpoints" / "best.pt", folder / "checkpoints" / "best.pt")
+    with pytest.raises(InputError, match=rf"best\.pt: a checkpoint of another training \({here}"):
+        load_run(folder)
+
+
+def test_weights_of_another_model_are_refused():
+    model = build("tiny:flatten+none+linear", n_classes=3)
+    state = model.state_dict()
+    one, *others = state
+    with pytest.raises(InputError, match=f"another model \\({one} is missing, 1 names differ"):
+        load_weights(model, {name: state[name] for name in others}, "a.pt")
+    with pytest.raises(InputError, match="another model .x is not in the model, 1 names differ"):
+        load_weights(model, state | {"x": state[one]}, "a.pt")
+    with pytest.raises(InputError, match="another model .* has the shape"):
+        load_weights(model, state | {one: state[one][:1]}, "a.pt")
+
+
+def test_no_memory_for_a_checkpoint_is_not_damage(plain, monkeypatch):
+    def greedy(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 B")
+
+    monkeypatch.setattr(torch, "load", greedy)
+    with pytest.raises(InputError, match=r"best\.pt: it does not fit into the memory"):
+        load_run(plain.folder)
 
 
 def test_a_pickle_is_not_read(plain, tmp_path):

@@ -25,6 +25,7 @@ from vibrissa.activations.steps import INPUT, Block, Plan, Reduction, kept_of
 from vibrissa.activations.writing import writing
 from vibrissa.core.errors import InputError, refuse, refuse_unknown
 from vibrissa.core.manifest import Manifest
+from vibrissa.core.memory import memory_advice
 from vibrissa.core.progress import progress
 from vibrissa.core.seeds import integer_seed
 
@@ -351,14 +352,12 @@ def _recorded(
 ) -> dict[str, Tensor]:
     device, dtype = where
     torch.manual_seed(integer_seed(plan.seed, "activations", start))
+    remedy = "give a smaller one, or another device"
     try:
-        moved = x.to(device, dtype) if x.is_floating_point() else x.to(device)
-        found = source.record(moved, plan.layers)
-        return {name: found[name].detach().to("cpu", torch.float32) for name in plan.layers}
-    except torch.OutOfMemoryError as error:
-        raise refuse(
-            "batch_size", plan.batch_size, "out of memory", "give a smaller one, or another device"
-        ) from error
+        with memory_advice("batch_size", plan.batch_size, remedy):
+            moved = x.to(device, dtype) if x.is_floating_point() else x.to(device)
+            found = source.record(moved, plan.layers)
+            return {name: found[name].detach().to("cpu", torch.float32) for name in plan.layers}
     except InputError:
         raise
     except RuntimeError as error:

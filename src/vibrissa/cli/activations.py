@@ -11,6 +11,7 @@ import tyro
 from vibrissa.cli.choosing import choose_array, torch_device, writable_folder
 from vibrissa.cli.speaking import say
 from vibrissa.core.errors import refuse
+from vibrissa.core.memory import memory_advice
 from vibrissa.data.resampling import Recording, RecordingMethod
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class ActivationsConfig:
 
 def run(config: ActivationsConfig) -> int:
     """Prepare the stimuli as the run's training did its own, show them, write the file."""
+    with memory_advice("batch_size", config.batch_size, "choose a smaller one, or fewer layers"):
+        return _run(config)
+
+
+def _run(config: ActivationsConfig) -> int:
     from vibrissa.activations.stimuli import choose_stimuli
 
     if config.seed < 0:

@@ -271,14 +271,17 @@ class ProbeOptions:
 def run_probe(config: ProbeOptions) -> int:
     """Probe a trained and an untrained network."""
     from vibrissa.core.files import atomic_path
+    from vibrissa.core.memory import memory_advice
     from vibrissa.train.probing import UNTRAINED, probe
 
     kind: Any = config.kind
-    report = probe(
-        config.run, config.data, kind=kind, split=config.split, part=config.part,
-        pool=config.pool, seed=config.seed, device=torch_device(config.device),
-        batch_size=config.batch_size,
-    )  # fmt: skip
+    remedy = "choose a smaller one, or a smaller model"
+    with memory_advice("batch_size", config.batch_size, remedy):
+        report = probe(
+            config.run, config.data, kind=kind, split=config.split, part=config.part,
+            pool=config.pool, seed=config.seed, device=torch_device(config.device),
+            batch_size=config.batch_size,
+        )  # fmt: skip
     text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False)
     path = config.out
     if path is None and not config.run.startswith(UNTRAINED):

@@ -12,6 +12,7 @@ import torch
 
 from vibrissa.core.errors import InputError, refuse
 from vibrissa.core.files import atomic_path
+from vibrissa.core.memory import is_out_of_memory
 
 FORMAT: Final = "vibrissa checkpoint"
 FORMAT_VERSION: Final = 1
@@ -89,6 +90,11 @@ def read_checkpoint(
             "checkpoint", str(source), f"cannot be read ({error.strerror})", "make it readable"
         ) from error
     except Exception as error:  # zipfile and torch raise many kinds for damaged files
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{source}: it does not fit into the memory that is left; free some, or choose a "
+                "smaller model."
+            ) from error
         raise damaged from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{source}: not a checkpoint of vibrissa; give one from a run folder.")

@@ -104,6 +104,7 @@ def load_run(folder: Path | str, which: Which = "best") -> Run:
         raise InputError(f"{source}: it does not say at which rate it was trained; train it again.")
     recorded = card["recorded"]
     way = recorded["recording"]
+    check_card(card, manifest.config, source)
     model = model_of_card(card)
     load_weights(model, state["model"], source)
     model.eval()
@@ -124,6 +125,21 @@ def load_run(folder: Path | str, which: Which = "best") -> Run:
         digest=digest_of_file(source),
         objective=state["objective"],
     )
+
+
+def check_card(card: Mapping[str, Any], recipe: object, source: Path) -> None:
+    """Refuse a checkpoint of another training than the folder is of.
+
+    Raises:
+        InputError: their recipes differ; the first difference is told.
+    """
+    found = first_difference(card["recipe"], recipe)
+    if found is not None:
+        place, there, here = found
+        raise InputError(
+            f"{source}: a checkpoint of another training ({place} is {there!r} there, and {here!r} "
+            "in this run); put back that of this run, or train again with another --out."
+        )
 
 
 def model_of_card(card: Mapping[str, Any]) -> EAD:

@@ -24,6 +24,7 @@ from vibrissa.data.datamodule import DataModule
 from vibrissa.data.loader import TactileBatch
 from vibrissa.train.checkpoint import load_weights, read_checkpoint, save_checkpoint
 from vibrissa.train.config import TrainConfig
+from vibrissa.train.folder import check_card
 from vibrissa.train.interruption import Wish
 from vibrissa.train.learner import Learner, Means, evaluate
 from vibrissa.train.losing import NonFiniteError
@@ -138,6 +139,7 @@ class Loop:
         state = read_checkpoint(
             path, "delete it to begin this training anew, or choose another --out"
         )
+        check_card(state["config"], self.card["recipe"], path)
         load_weights(self.learner.model, state["model"], path)
         load_weights(self.learner.objective, state["objective"], path)
         self.optimiser.load_state_dict(state["optimiser"])

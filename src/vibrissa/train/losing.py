@@ -1,15 +1,12 @@
-"""What stops a training against its will: losses that are not finite, memory that runs out."""
+"""What stops a training against its will: losses that are not finite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vibrissa.core.errors import InputError
 from vibrissa.core.files import atomic_path
 from vibrissa.data.loader import TactileBatch
 
@@ -42,29 +39,3 @@ def save_batch(path: Path, error: NonFiniteError, epoch: int, step: int) -> Path
     with atomic_path(path) as temporary:
         torch.save(content, temporary)
     return path
-
-
-@contextmanager
-def memory_advice(batch_size: int, accumulate: int) -> Iterator[None]:
-    """Turn running out of memory into one sentence with a way out.
-
-    Raises:
-        InputError: in its place.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
-        raise InputError(
-            f"batch_size = {batch_size}: {where} ran out of memory; compute it in more parts "
-            f"(--accumulate {2 * accumulate}), choose a smaller batch or a smaller model."
-        ) from error
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "can't allocate memory" in text or "out of memory" in text

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from vibrissa.core.errors import refuse, refuse_unknown
+from vibrissa.core.memory import memory_advice
 from vibrissa.data.datamodule import DataModule, LoaderConfig
 from vibrissa.data.loader import SweepDataset, TactileLoader
 from vibrissa.data.normalisation import Normalisation
@@ -154,8 +155,9 @@ def probe(
         pool = "last" if run is None else pool_of(run.config)
 
     def result(model: nn.Module) -> ProbeResult:
-        model.to(device)
-        train, test = (extract_features(model, loader, pool=pool) for loader in parts)
+        with memory_advice("batch_size", batch_size, "choose a smaller one, or another device"):
+            model.to(device)
+            train, test = (extract_features(model, loader, pool=pool) for loader in parts)
         return _evaluate(kind, train, test, len(labels), groups)
 
     return ProbeReport(

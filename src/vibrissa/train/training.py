@@ -18,6 +18,7 @@ import yaml
 from vibrissa.core.errors import InputError, refuse, require_extra
 from vibrissa.core.files import atomic_path, digest_of_bytes
 from vibrissa.core.manifest import Manifest
+from vibrissa.core.memory import is_out_of_memory, memory_advice
 from vibrissa.data.datamodule import DataModule
 from vibrissa.data.store import SweepStore
 from vibrissa.train.config import TrainConfig
@@ -32,7 +33,7 @@ from vibrissa.train.folder import (
 )
 from vibrissa.train.interruption import stop_wishes
 from vibrissa.train.loop import LAST, Loop, own_random_state
-from vibrissa.train.losing import NonFiniteError, memory_advice, save_batch
+from vibrissa.train.losing import NonFiniteError, save_batch
 from vibrissa.train.preparing import (
     RunOptions,
     card_of,
@@ -118,7 +119,11 @@ def train(
         _write_recipe(folder, config)
     data.normalisation  # noqa: B018  (measured once, and kept, before processes start)
     job = _Job(config, data.store.path, folder, settings)
-    with stop_wishes(), memory_advice(config.data.batch_size, config.accumulate):
+    remedy = (
+        f"compute it in more parts (--accumulate {2 * config.accumulate}), choose a smaller batch "
+        "or a smaller model"
+    )
+    with stop_wishes(), memory_advice("batch_size", config.data.batch_size, remedy):
         _launch(job)
     tree = read_result(folder)
     assert tree is not None
@@ -185,10 +190,29 @@ def _launch(job: _Job) -> None:
             launch: Any = fabric.launch
             launch(_process, job)
         except Exception as error:
-            found = re.search(r"vibrissa\.core\.errors\.\w+: (.*)", str(error))
-            if found is None or not type(error).__name__.startswith("Process"):
+            if not type(error).__name__.startswith("Process"):
                 raise
-            raise InputError(found[1]) from error
+            _explain(error)
+            raise
+
+
+def _explain(error: Exception) -> None:
+    """Say what a process of several said before it ended, if it is a sentence.
+
+    Raises:
+        InputError: with that sentence, or because the process was killed.
+        MemoryError: memory ran out there.
+    """
+    found = re.search(r"vibrissa\.core\.errors\.\w+: (.*)", str(error))
+    if found is not None:
+        raise InputError(found[1]) from error
+    if is_out_of_memory(error):
+        raise MemoryError from error
+    if getattr(error, "signal_name", None) == "SIGKILL":
+        raise InputError(
+            "devices: a process was killed, as the system does when memory runs out; the same "
+            "command goes on, choose fewer devices or a smaller batch if it happens again."
+        ) from error
 
 
 @contextmanager
