@@ -12,6 +12,8 @@ import torch
 from vibrissa.activations import CONDITIONS, Activations
 from vibrissa.cli import main
 from vibrissa.data import DataModule
+from vibrissa.morphology import mouse_array
+from vibrissa.simulation import Sweep
 from vibrissa.train import load_run
 
 ROOT = Path(__file__).parents[1]
@@ -153,6 +155,27 @@ def test_bad_input_is_told_in_one_line(run_folder, store, tmp_path, capsys, word
     assert error.count("\n") == 1
     assert error.startswith("vibrissa: error: ")
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_the_rate_is_that_of_the_training(run_folder, tmp_path, capsys):
+    array = mouse_array("R")
+    loads = np.random.default_rng(0).normal(size=(1, 1000, 30, 6)).astype(np.float32)
+    fast = Sweep(
+        force_moment=loads, contact=loads[..., 0] > 1, whiskers=array.names, rate_hz=1000.0,
+        names=("a",), labels=("",), parameters=({},), flagged=np.zeros((1, 30), bool),
+        sampling="average", head_rotation=np.eye(3, dtype=np.float32)[None, None],
+    ).save(tmp_path / "fast.sweep.h5")  # fmt: skip
+    words = (run_folder, "--stimuli", fast, "--out", tmp_path / "a.h5", "--quiet")
+    assert command(capsys, *words)[0] == 0  # 110 Hz, as the run says
+    plain = Activations.load(tmp_path / "a.h5")
+    assert plain.times_s["input"][-1] == pytest.approx(1.0)
+    assert command(capsys, *words, "--recording.method", "average")[0] == 0
+    other = Activations.load(tmp_path / "a.h5")
+    assert other.times_s["input"][-1] == pytest.approx(1.0)
+    assert not np.array_equal(other.layers["input"], plain.layers["input"])
+    status, printed, error = command(capsys, *words, "--recording.rate-hz", "220")
+    assert (status, printed, error.count("\n")) == (2, "", 1)
+    assert "from 1000 to 220 Hz': the network was trained at 110 Hz" in error
 
 
 def test_the_documentation_runs(run_folder, store, tmp_path, monkeypatch, capsys):
