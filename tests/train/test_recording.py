@@ -105,3 +105,11 @@ def test_curves_show_what_was_measured():
 def test_curves_without_accuracy_have_two_panels():
     rows = [{"epoch": 1, "lr": 0.1, "train_loss": 1.0, "train_contrast_top1": 0.5}]
     assert len(draw_curves(rows).axes) == 2
+
+
+def test_metrics_are_found_in_the_folder_of_a_run(tmp_path):
+    rows = [{"epoch": 1, "step": 3, "lr": 0.1, "train_loss": 2.0}]
+    write_metrics(tmp_path / "metrics.csv", rows)
+    assert read_metrics(tmp_path) == rows
+    with pytest.raises(InputError, match=r"nowhere.*folder of a run"):
+        read_metrics(tmp_path / "nowhere")

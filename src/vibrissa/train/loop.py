@@ -30,11 +30,10 @@ from vibrissa.train.learner import Learner, Means, evaluate
 from vibrissa.train.losing import NonFiniteError
 from vibrissa.train.monitoring import Monitor
 from vibrissa.train.probing import probe_online
-from vibrissa.train.recording import Recorder, Row, write_metrics
+from vibrissa.train.recording import METRICS, Recorder, Row, write_metrics
 
 BEST: Final = "best.pt"
 LAST: Final = "last.pt"
-METRICS: Final = "metrics.csv"
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from vibrissa.core.errors import refuse_unknown, require_extra
+from vibrissa.core.errors import InputError, refuse_unknown, require_extra
 from vibrissa.core.files import atomic_path
 
 Row = dict[str, float | int | None]
 Tracker = Literal["wandb", "mlflow"]
+METRICS: Final = "metrics.csv"
 _FIRST: Final = ("epoch", "step", "lr")
 
 
@@ -32,8 +33,22 @@ def write_metrics(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def read_metrics(path: Path | str) -> list[Row]:
-    """What :func:`write_metrics` wrote."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    """What :func:`write_metrics` wrote.
+
+    Args:
+        path: the file, or the folder of a run that holds it.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    file_path = Path(path) / METRICS if Path(path).is_dir() else Path(path)
+    try:
+        stream = file_path.open(newline="", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{file_path}: cannot be read ({error.strerror}); give the folder of a run."
+        ) from error
+    with stream as file:
         return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
