@@ -140,6 +140,15 @@ def deviations(one: torch.Tensor, two: torch.Tensor) -> np.ndarray:
     return (off[touched] / peak[touched]).numpy()
 
 
+def off_by(truth: torch.Tensor, other: torch.Tensor) -> np.ndarray:
+    """Largest deviation of every channel of every whisker in a sweep, relative to the largest
+    force, or moment, that any whisker feels in that sweep: (sweep, channel, place)."""
+    shape = (len(truth), 110, 2, 3, 35)
+    a, b = truth.double().reshape(shape), other.double().reshape(shape)
+    peak = a.norm(dim=3).amax(dim=(1, 3))  # (sweep, force or moment)
+    return ((a - b).abs().amax(dim=1) / peak[:, :, None, None]).flatten(1, 2).numpy()
+
+
 def samples_off(truth: torch.Tensor, other: torch.Tensor, share: float) -> float:
     """Share of the samples (time, touched place, force or moment) that deviate by more than this
     share of the place's peak."""
