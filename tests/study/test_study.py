@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from vibrissa.cli import main
-from vibrissa.core.errors import InputError
+from vibrissa.core.errors import InputError, MissingExtraError
 from vibrissa.neural.synth import SynthConfig
 from vibrissa.study import stages, work
 from vibrissa.study.grids import Entry, Grid, Objects
@@ -133,6 +133,15 @@ def test_what_is_refused(folder, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["demo", "--out", str(tmp_path / "d"), "--seed", "-1"]) == 2
     assert "seed = -1" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_told_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "NEEDED", (("no_such_module", "train", "training"),))
+    with pytest.raises(
+        MissingExtraError, match=r"training needs no_such_module.*vibrissa\[train\]"
+    ):
+        run_study(a_study(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_stages_are_named_in_the_docstring():

@@ -114,6 +114,19 @@ def _summary(runs: Rows, networks: Rows, found: Sequence[Finding]) -> Section:
                 f"{best['interval over']}): {verdict}."
             )
         )
+    controls = networks[(networks["objective"] == UNTRAINED) & np.isfinite(networks["accuracy"])]
+    trained = networks[(networks["objective"] != UNTRAINED) & np.isfinite(networks["accuracy"])]
+    if len(controls) and len(trained):
+        gain = 100 * (trained["accuracy"].max() - controls["accuracy"].max())
+        parts.append(
+            Text(
+                text=f"The best trained network stands {gain:+.1f} points from the best network "
+                "with its first weights and a linear probe. Random features of touch are often "
+                "good; where training adds little, neither accuracy nor alignment tells "
+                "architectures apart by what they learned.",
+                kind="note",
+            )
+        )
     decided = [f for f in found if f.verdict != "undecided at this scale"]
     parts.append(
         Text(
@@ -290,7 +303,7 @@ def _layers(alignment: Any, name: str) -> Picture:
             null=(float(null[0]), float(null[1])), highlight=str(best),
         ),
         caption=f"{name}: alignment by layer with 95 % intervals. The null is the largest value "
-        "over layers under relabelled conditions; orange is the layer chosen on "
+        "over layers under relabelled conditions; the square is the layer chosen on "
         "held-out animals.",
         alt=f"Scores of {len(layers)} layers, {np.nanmin(score):.2f} to {np.nanmax(score):.2f}.",
         name="layers_" + re.sub(r"[^A-Za-z0-9]+", "_", name),

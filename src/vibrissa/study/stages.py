@@ -16,12 +16,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from vibrissa.core.errors import InputError, refuse
+from vibrissa.core.errors import InputError, refuse, require_extra
 from vibrissa.core.files import atomic_path
 from vibrissa.core.manifest import Manifest, to_tree
 from vibrissa.core.progress import progress
@@ -40,6 +41,11 @@ STUDY: Final = "study.json"
 STIMULI: Final = "stimuli.sweep.h5"
 LOADS: Final = "whisker loads"
 """What the networks are shown, as a model without layers: the baseline of alignment."""
+NEEDED: Final = (
+    ("lightning", "train", "training"),
+    ("pynwb", "neural", "reading and writing recordings"),
+)
+"""Module, extra, and what a study needs it for."""
 _FILM_S: Final = 0.4
 _FILM_FRAMES: Final = 30
 
@@ -144,6 +150,9 @@ def run_study(config: StudyConfig, out: Path | str, *, say: Say = lambda text: N
         KeyboardInterrupt: it was interrupted; the same call goes on.
     """
     root = Path(out)
+    for module, extra, purpose in NEEDED:  # told before anything is done
+        if find_spec(module) is None:
+            require_extra(module, extra, purpose)
     _claim(root, config)
     say("objects past whiskers ...")
     store = _data(config, root)
@@ -322,7 +331,8 @@ def sensor_features(store: Path, stimuli: Path) -> tuple[tuple[str, ...], np.nda
     data = DataModule(store, SPLIT, quiet=True)
     way = InputConfig(
         input_shape=tuple(data.input_shape), preprocessing=data.preprocessing,
-        normalisation=data.normalisation,
+        normalisation=data.normalisation, rate_hz=data.store.rate_hz,
+        stored_frames=data.store.time,
     )  # fmt: skip
     chosen = choose_stimuli(str(stimuli), way)
     values = np.asarray(chosen.inputs[0 : len(chosen)], dtype=np.float64)

@@ -166,7 +166,8 @@ def _activations(job: Job, network: Any, data: Any = None) -> None:
     else:
         way = InputConfig(
             input_shape=tuple(data.input_shape), preprocessing=data.preprocessing,
-            normalisation=data.normalisation,
+            normalisation=data.normalisation, rate_hz=data.store.rate_hz,
+            stored_frames=data.store.time,
         )  # fmt: skip
     target = job.folder / ACTIVATIONS
     target.unlink(missing_ok=True)  # of a cell that was killed before it was done
