@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vibrissa.core.errors import InputError
-from vibrissa.tnn import copied, gathered, onednn, rows, tiled, tiles
+from vibrissa.tnn import copied, gathered, onednn, packed, rows, tiled, tiles
 from vibrissa.tnn.cells import Identity, TimeDecay, cells
 from vibrissa.tnn.convolve import Source, convolve
 from vibrissa.tnn.copying import copying
@@ -424,8 +424,7 @@ def test_bfloat16_operands(cell, few, monkeypatch):
     choose.cache_clear()
     monkeypatch.setattr(tiles, "_ROWS_PER_KIND", 0 if few else 1000)
     options = {} if cell == "time_decay" else {"kernel": 2}
-    for module in (tiled, copied):  # gradients are summed by five steps, and the rest
-        monkeypatch.setattr(module, "TOGETHER", 20)
+    monkeypatch.setattr(packed, "TOGETHER", 20)  # gradients are summed by five steps, and the rest
     graph = moved(TemporalGraph(two_nodes(made(cell, **options))))
     x = torch.randn(4, 6, 2, 3, 4)
     exact = results(graph, x, "stepwise")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vibrissa.tnn import copied, gathered, taps, tiled
+from vibrissa.tnn import copied, gathered, packed, taps, tiled
 from vibrissa.tnn.copying import Copying
-from vibrissa.tnn.packed import Algorithm, Collector, Operand, Orders, Packed
+from vibrissa.tnn.packed import Algorithm, Collector, Operand, Orders, Packed, Queue
 from vibrissa.tnn.tiles import Form, Size
 
 
@@ -95,16 +96,22 @@ class _Call:
             if needs is not None and needs[2 * k + 1]:
                 collector = self.collectors[k]
                 total = collector.buffer(kinds)[:, part]
-                few = self.batch < tiled.TOGETHER and total.dtype != kinds.dtype
-                if few and isinstance(self.form, Form):
-                    queue = tiled.Queue(self.form, total)
-                    waiting = collector.waiting.setdefault(self.firsts[k], queue)
-                elif few and isinstance(self.form, Copying):
-                    queue = copied.Queue(self.form, total)
-                    waiting = collector.waiting.setdefault(self.firsts[k], queue)
+                waiting = self._queue(k, total, kinds.dtype)
             needed = needs is not None and needs[2 * k]
             found.append(Operand(rows, kinds[:, part], kernel, total, waiting, needed, ordered))
         return found
+
+    def _queue(self, k: int, total: Tensor, dtype: torch.dtype) -> Queue | None:
+        """Where uses of a part of a weight wait, if it pays."""
+        if self.batch >= packed.TOGETHER or total.dtype == dtype:
+            return None
+        if isinstance(self.form, Form):
+            queue = Queue(partial(tiled.sum_up, self.form, total))
+        elif isinstance(self.form, Copying):
+            queue = Queue(partial(copied.sum_up, self.form, total))
+        else:
+            return None
+        return self.collectors[k].waiting.setdefault(self.firsts[k], queue)
 
     def whole(self, tensors: Sequence[Tensor]) -> Tensor | None:
         """The weight, if it is that of all sources together, in their order."""

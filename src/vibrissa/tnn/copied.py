@@ -17,9 +17,6 @@ from torch import Tensor
 from vibrissa.tnn.copying import Copying
 from vibrissa.tnn.packed import Operand
 
-# The gradient of a weight is summed for so many samples at once, see tiled.TOGETHER.
-TOGETHER: Final = 256
-
 # Bytes of what is laid side by side for one part of the batch.
 _PART: Final = 16 << 20
 
@@ -117,7 +114,7 @@ def backward(
             if operand.waiting is not None:
                 operand.waiting.add(operand.rows, back)
             else:
-                _sum_up(how, operand.total, operand.rows, back)
+                sum_up(how, operand.total, operand.rows, back)
         if any(o.needed for o in some):
             given = whole if len(group) == len(operands) else None
             for k, x in zip(group, _of_rows(some, how, back, given), strict=True):
@@ -146,39 +143,15 @@ def _of_rows(
     return found
 
 
-def _sum_up(how: Copying, total: Tensor, rows: Tensor, grad: Tensor) -> None:
+def sum_up(how: Copying, total: Tensor, rows: Tensor, grad: Tensor) -> None:
     """Add to the gradient (tap, in, out) of a weight."""
-    for part, _ in _parts(rows.shape[1], len(rows) * how.taps * rows.shape[2] * 2):
+    for part, _ in _parts(
+        rows.shape[1], len(rows) * how.taps * rows.shape[2] * rows.element_size()
+    ):
         matrix = laid_out(how, [rows[:, part]])
         flat = grad[:, part].reshape(-1, grad.shape[2])
         found = torch.mm(flat.t(), matrix).view(flat.shape[1], how.taps, -1)
         total.permute(2, 0, 1).add_(found)
-
-
-class Queue:
-    """Uses of a weight at some steps, summed together when they are :data:`TOGETHER` samples.
-
-    Args:
-        how: the algorithm.
-        total: (tap, in, out) what is added to.
-    """
-
-    def __init__(self, how: Copying, total: Tensor) -> None:
-        self.how, self.total = how, total
-        self.uses: list[tuple[Tensor, Tensor]] = []
-        self.samples = 0
-
-    def add(self, rows: Tensor, grad: Tensor) -> None:
-        self.uses.append((rows, grad))
-        self.samples += rows.shape[1]
-        if self.samples >= TOGETHER:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.uses:
-            rows, grad = (torch.cat(parts, dim=1) for parts in zip(*self.uses, strict=True))
-            _sum_up(self.how, self.total, rows, grad)
-        self.uses, self.samples = [], 0
 
 
 def _parts(batch: int, size: int) -> Iterator[tuple[slice, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -47,16 +47,36 @@ class Orders:
         return self._made[key]
 
 
-class Waiting(Protocol):
-    """Uses of a weight whose share of its gradient is not summed yet."""
+TOGETHER: Final = 256
+"""In bfloat16 the gradient of a weight is summed for so many samples at once (a batch at several
+steps): the sum is kept in a wider type, and adding to it takes as long as a small product."""
+
+
+class Queue:
+    """Uses of a weight whose share of its gradient waits until they are :data:`TOGETHER` samples.
+
+    Args:
+        sum_up: adds the share of the rows (positions, samples, in) and the gradients (positions,
+            samples, out) of some uses to the gradient of the weight.
+    """
+
+    def __init__(self, sum_up: Callable[[Tensor, Tensor], None]) -> None:
+        self._sum_up = sum_up
+        self._uses: list[tuple[Tensor, Tensor]] = []
+        self._samples = 0
 
     def add(self, rows: Tensor, grad: Tensor) -> None:
         """One more use: its input, and the gradient of its result."""
-        ...
+        self._uses.append((rows, grad))
+        self._samples += rows.shape[1]
+        if self._samples >= TOGETHER:
+            self.flush()
 
     def flush(self) -> None:
         """Sum all."""
-        ...
+        if self._uses:
+            self._sum_up(*(torch.cat(parts, dim=1) for parts in zip(*self._uses, strict=True)))
+        self._uses, self._samples = [], 0
 
 
 class Collector:
@@ -64,7 +84,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
-        self.waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, Queue] = {}
         self._task = -1
 
     def buffer(self, like: Tensor) -> Tensor:
@@ -199,7 +219,7 @@ class Operand:
     kinds: Tensor
     kernel: Size
     total: Tensor | None = None
-    waiting: Waiting | None = None
+    waiting: Queue | None = None
     needed: bool = False
     ordered: list[Tensor] | None = None
 

@@ -21,10 +21,6 @@ from vibrissa.tnn import onednn
 from vibrissa.tnn.packed import Operand, accumulate
 from vibrissa.tnn.tiles import Form
 
-# In bfloat16 the gradient of a weight is summed for so many samples at once (a batch at several
-# steps): the sum is kept in a wider type, and adding to it takes as long as a small product.
-TOGETHER: Final = 256
-
 # Bytes of the products of one part of the batch.
 _PART: Final = 12 << 20
 
@@ -139,7 +135,7 @@ def _backward(
     flat = _left(form, grad)
     for operand, back in zip(operands, into, strict=True):
         if operand.total is not None and operand.waiting is None:
-            _sum_up(form, operand.total, _entered(form, operand.rows), flat, batch)
+            _add(form, operand.total, _entered(form, operand.rows), flat, batch)
         if back is not None:
             channels = operand.rows.shape[2]
             entered = flat.new_empty(len(flat), channels)
@@ -156,40 +152,15 @@ def _left(form: Form, grad: Tensor) -> Tensor:
     return torch.mm(form.matrix("leave_t", grad), grad.flatten(1)).view(-1, grad.shape[2])
 
 
-def _sum_up(form: Form, total: Tensor, entered: Tensor, left: Tensor, batch: int) -> None:
-    """Add to the gradient of each kind."""
+def sum_up(form: Form, total: Tensor, rows: Tensor, grad: Tensor) -> None:
+    """Add to the gradient (kind, in, out) of a weight."""
+    _add(form, total, _entered(form, rows), _left(form, grad), rows.shape[1])
+
+
+def _add(form: Form, total: Tensor, entered: Tensor, left: Tensor, batch: int) -> None:
     for k, (first, last) in enumerate(form.ranges):
         part = slice(first * batch, last * batch)
         accumulate(total[k], entered[part], left[part])
-
-
-class Queue:
-    """Uses of a weight at some steps, summed together when they are :data:`TOGETHER` samples.
-
-    Args:
-        form: the algorithm.
-        total: (kind, in, out) what is added to.
-    """
-
-    def __init__(self, form: Form, total: Tensor) -> None:
-        self.form, self.total = form, total
-        self.uses: list[tuple[Tensor, Tensor]] = []
-        self.samples = 0
-
-    def add(self, rows: Tensor, grad: Tensor) -> None:
-        self.uses.append((rows, grad))
-        self.samples += rows.shape[1]
-        if self.samples >= TOGETHER:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.uses:
-            rows, grad = (torch.cat(parts, dim=1) for parts in zip(*self.uses, strict=True))
-            _sum_up(
-                self.form, self.total, _entered(self.form, rows), _left(self.form, grad),
-                self.samples,
-            )  # fmt: skip
-        self.uses, self.samples = [], 0
 
 
 def _parts(batch: int, size: int) -> Iterator[tuple[int, int]]:
